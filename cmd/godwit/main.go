@@ -1,0 +1,80 @@
+// Godwit is an open eSIM platform in one binary: the Super SIM REST API, the
+// SM-DP+ behind it, a software eUICC and an LPA to try it with.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker in releases.
+var version = "dev"
+
+// commands is the whole command line. Each command lives in a file of its own,
+// named after it.
+type commands struct {
+	Config  kong.ConfigFlag `help:"JSON file with flag values." type:"existingfile" placeholder:"FILE"`
+	Version versionCommand  `cmd:"" help:"Print the version."`
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run() error {
+	fmt.Println("godwit", version)
+	return nil
+}
+
+// Exit codes: done, refused or failed, wrong use.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	// The first signal asks for an orderly end; a second one kills.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	var cli commands
+	parser, err := kong.New(&cli,
+		kong.Name("godwit"),
+		kong.Description("An open eSIM platform: Super SIM API, SM-DP+, software eUICC and LPA in one binary."),
+		kong.DefaultEnvars("GODWIT"),
+		kong.Configuration(kong.JSON),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "godwit:", err)
+		return exitUsage
+	}
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "godwit:", err)
+		return exitUsage
+	}
+	if err := kctx.Run(); err != nil {
+		var code exitError
+		if errors.As(err, &code) {
+			return int(code)
+		}
+		fmt.Fprintln(os.Stderr, "godwit:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// An exitError ends the program with a code after everything that is to be said
+// has been said.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }

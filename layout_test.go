@@ -1,0 +1,142 @@
+// The root of the module holds no code, only this test: it keeps the house in
+// order. Packages stand on floors and import downwards only.
+package godwit_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// floors are the packages of the module from the ground up. A package imports
+// only from floors below its own. docs/architecture.md says what each is for.
+var floors = [][]string{
+	{"tlv", "fault", "ident", "internal/reference"},
+	{"pki", "saip", "milenage", "db", "db/dbtest"},
+	{"rsp", "explain", "jobs"},
+	{"event", "callback", "es2", "trust"},
+	{"account"},
+	{"sim"},
+	{"web"},
+	{"supersim", "smdp", "carrier"},
+	{"cmd/godwit"},
+}
+
+// beside stand the chip and its assistant. They share wire formats with the
+// servers and nothing else, so that they can catch a server's mistakes.
+var beside = map[string][]string{
+	"euicc": {"tlv", "ident", "pki", "saip", "milenage", "rsp", "explain"},
+	"lpa":   {"tlv", "ident", "pki", "rsp", "explain"},
+}
+
+// quiet packages do no I/O: each is usable as a library in any program.
+var quiet = []string{"tlv", "ident", "pki", "saip", "milenage", "rsp"}
+
+// sole names the one package that may import an outside module.
+var sole = map[string]string{
+	"modernc.org/sqlite":            "db",
+	"github.com/jackc/pgx":          "db",
+	"github.com/pressly/goose":      "db",
+	"github.com/riverqueue/river":   "jobs",
+	"code.dny.dev/ssrf":             "callback",
+	"github.com/ProtonMail":         "pki",
+	"github.com/alecthomas/kong":    "cmd/godwit",
+	"github.com/twilio/twilio-go":   "", // tests only
+	"github.com/getkin/kin-openapi": "", // tests only
+}
+
+func TestImportsPointDown(t *testing.T) {
+	floor := map[string]int{}
+	for i, packages := range floors {
+		for _, p := range packages {
+			floor[p] = i
+		}
+	}
+	for pkg, imports := range imports(t) {
+		at, standing := floor[pkg]
+		allowed, aside := beside[pkg]
+		if !standing && !aside {
+			t.Errorf("package %s has no floor: name it in floors", pkg)
+			continue
+		}
+		for _, path := range imports {
+			inside, ours := strings.CutPrefix(path, "godwit/")
+			_, guest := beside[inside]
+			switch {
+			case ours && aside:
+				if !slices.Contains(allowed, inside) && inside != pkg {
+					t.Errorf("%s imports %s: it may share only wire formats with the servers", pkg, inside)
+				}
+			case ours && guest:
+				if pkg != "cmd/godwit" {
+					t.Errorf("%s imports %s: only cmd/godwit joins servers and chips", pkg, inside)
+				}
+			case ours && floor[inside] >= at && !strings.HasPrefix(inside, pkg+"/"):
+				t.Errorf("%s (floor %d) imports %s (floor %d)", pkg, at, inside, floor[inside])
+			case slices.Contains(quiet, pkg) && noisy(path):
+				t.Errorf("%s imports %s: it is to do no I/O", pkg, path)
+			}
+			for module, owner := range sole {
+				if strings.HasPrefix(path, module) && pkg != owner && !strings.HasPrefix(pkg, owner+"/") {
+					t.Errorf("%s imports %s, which belongs to %s", pkg, path, cmpOr(owner, "tests"))
+				}
+			}
+		}
+	}
+}
+
+func cmpOr(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+func noisy(path string) bool {
+	return path == "os" || path == "net" || path == "database/sql" || strings.HasPrefix(path, "net/http") ||
+		strings.HasPrefix(path, "os/")
+}
+
+// imports returns what each package of the module imports outside its tests.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && path != "." || entry.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, source, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(path))
+		for _, i := range file.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[pkg] = append(found[pkg], name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

@@ -1,0 +1,7 @@
+package pki
+
+func checkRoot(ci *Certificate) error { return nil }
+
+type eumCache struct{}
+
+func (c *eumCache) clear() {}

@@ -1,0 +1,232 @@
+package web
+
+import (
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/fault"
+)
+
+// Problems are all refused parameters of one request.
+type Problems []*fault.Error
+
+func (p Problems) Error() string {
+	texts := make([]string, len(p))
+	for i, one := range p {
+		texts[i] = one.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap lets [fault.As] find the first problem.
+func (p Problems) Unwrap() []error {
+	errs := make([]error, len(p))
+	for i, one := range p {
+		errs[i] = one
+	}
+	return errs
+}
+
+// A Form reads the parameters of a request. Its getters note what is wrong and
+// go on, so that a caller learns about all mistakes at once: read everything,
+// then ask [Form.Err]. Names are case-sensitive; unknown ones are ignored.
+type Form struct {
+	values   url.Values
+	problems Problems
+}
+
+// PostForm reads the body of a request as a form. Parameters in the query of a
+// POST do not count.
+func PostForm(r *Request) (*Form, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read request body: %w", err)
+	}
+	if len(body) == 0 {
+		return &Form{}, nil
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
+		return nil, fault.New(fault.Invalid,
+			"The request body must be a form: send its parameters with Content-Type application/x-www-form-urlencoded, not %q", r.Header.Get("Content-Type"))
+	}
+	return parseForm(string(body), "post body")
+}
+
+// QueryForm reads the query of a request.
+func QueryForm(r *Request) (*Form, error) { return parseForm(r.URL.RawQuery, "query") }
+
+func parseForm(s, where string) (*Form, error) {
+	values, err := url.ParseQuery(s)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "The %s is not a well-formed list of parameters: %v", where, err)
+	}
+	for name, all := range values {
+		for _, v := range all {
+			if !storable(v) || !storable(name) {
+				return nil, fault.New(fault.Invalid, "Parameter %.40q in the %s is not text in UTF-8", name, where)
+			}
+		}
+	}
+	return &Form{values: values}, nil
+}
+
+// Fail notes that a parameter is refused.
+func (f *Form) Fail(name, format string, args ...any) {
+	f.problems = append(f.problems, fault.Field(name, format, args...))
+}
+
+// Err returns what was wrong with the parameters read so far: nil, one
+// [*fault.Error] or [Problems].
+func (f *Form) Err() error {
+	switch len(f.problems) {
+	case 0:
+		return nil
+	case 1:
+		return f.problems[0]
+	}
+	return f.problems
+}
+
+// Has reports whether a parameter was sent, empty or not.
+func (f *Form) Has(name string) bool { return len(f.values[name]) > 0 }
+
+// String returns a parameter, or the empty string. A parameter that comes
+// twice with different values is refused, for one of them would be lost.
+func (f *Form) String(name string) string {
+	all := f.values[name]
+	if len(all) == 0 {
+		return ""
+	}
+	for _, v := range all[1:] {
+		if v != all[0] {
+			f.Fail(name, "was given %d times with different values; give it once", len(all))
+			return ""
+		}
+	}
+	return all[0]
+}
+
+// Optional returns a parameter, or nil when it was not sent. Where that means
+// "leave unchanged", an empty value means "clear".
+func (f *Form) Optional(name string) *string {
+	if !f.Has(name) {
+		return nil
+	}
+	v := f.String(name)
+	return &v
+}
+
+// Required returns a parameter and refuses its absence.
+func (f *Form) Required(name string) string {
+	v := f.String(name)
+	if v == "" {
+		f.problems = append(f.problems, &fault.Error{Kind: fault.Invalid, Field: name,
+			Message: "Missing required parameter " + name + " in the post body"})
+	}
+	return v
+}
+
+// List returns all values of a parameter that may be repeated.
+func (f *Form) List(name string) []string { return slices.Clone(f.values[name]) }
+
+// Bool returns a parameter that is true or false in any letter case, or the
+// default when it was not sent.
+func (f *Form) Bool(name string, missing bool) bool {
+	v := f.String(name)
+	switch {
+	case v == "":
+		return missing
+	case strings.EqualFold(v, "true"):
+		return true
+	case !strings.EqualFold(v, "false"):
+		f.Fail(name, "must be true or false, not %.40q", v)
+	}
+	return false
+}
+
+// Int returns a whole number within limits, or the default when it was not
+// sent.
+func (f *Form) Int(name string, low, high, missing int64) int64 {
+	v := f.String(name)
+	if v == "" {
+		return missing
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < low || n > high {
+		f.Fail(name, "must be a whole number from %d to %d, not %.40q", low, high, v)
+		return missing
+	}
+	return n
+}
+
+// OneOf returns a parameter that is one of the allowed words, or the empty
+// string when it was not sent.
+func (f *Form) OneOf(name string, allowed ...string) string {
+	v := f.String(name)
+	if v != "" && !slices.Contains(allowed, v) {
+		f.Fail(name, "must be one of %s, not %.40q", strings.Join(allowed, ", "), v)
+		return ""
+	}
+	return v
+}
+
+// Method returns GET or POST, or the empty string when the parameter was not
+// sent. Any letter case will do.
+func (f *Form) Method(name string) string {
+	v := strings.ToUpper(f.String(name))
+	if v != "" && v != "GET" && v != "POST" {
+		f.Fail(name, "must be GET or POST, not %.40q", f.String(name))
+		return ""
+	}
+	return v
+}
+
+// URL returns an absolute http or https address, or the empty string.
+func (f *Form) URL(name string) string {
+	v := f.String(name)
+	if v == "" {
+		return ""
+	}
+	u, err := url.Parse(v)
+	switch {
+	case len(v) > 2048:
+		f.Fail(name, "must have at most 2048 characters, not %d", len(v))
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
+		f.Fail(name, "must be an absolute URL that begins with http:// or https://, not %.80q", v)
+	case strings.ContainsFunc(v, func(c rune) bool { return c <= ' ' || c == 0x7f }):
+		f.Fail(name, "must be a URL without spaces or control characters")
+	default:
+		return v
+	}
+	return ""
+}
+
+// Text returns a parameter of at most limit characters.
+func (f *Form) Text(name string, limit int) string {
+	v := f.String(name)
+	if n := len([]rune(v)); n > limit {
+		f.Fail(name, "must have at most %d characters, not %d", limit, n)
+		return ""
+	}
+	return v
+}
+
+// Time returns a date and time, or the zero time when it was not sent.
+func (f *Form) Time(name string) time.Time {
+	v := f.String(name)
+	if v == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, v)
+	if err != nil {
+		f.Fail(name, "must be a date and time such as 2026-11-20T10:00:00Z, not %.40q", v)
+		return time.Time{}
+	}
+	return t.UTC()
+}

@@ -32,6 +32,7 @@ create table profile_type (
     name       text   not null,
     template   bytea  not null, -- SAIP package, DER
     metadata   text   not null, -- JSON
+    defaults   bytea  not null, -- personal data that all profiles of the type share: sealed JSON
     protection text   not null check (protection in ('session', 'ppk')),
     created_at bigint not null
 );

@@ -1,0 +1,89 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// A Tx is the transaction of one call of the function given to [DB.Write].
+type Tx struct {
+	tx     *sql.Tx
+	engine engine
+	over   bool
+	after  []func()
+}
+
+var errOver = errors.New("the transaction is over: a Tx may be used only inside the function given to Write")
+
+// ExecContext runs a statement that returns no rows.
+func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := tx.usable(ctx); err != nil {
+		return nil, err
+	}
+	return tx.tx.ExecContext(tx.quiet(ctx), query, args...)
+}
+
+// QueryContext runs a statement that returns rows.
+func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := tx.usable(ctx); err != nil {
+		return nil, err
+	}
+	return tx.tx.QueryContext(tx.quiet(ctx), query, args...)
+}
+
+// QueryRowContext runs a statement that returns at most one row.
+func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if err := tx.usable(ctx); err != nil {
+		// A sql.Row cannot be made with an error of ours; one that was asked
+		// under a context that is over carries that context's error.
+		gone, cancel := context.WithCancelCause(ctx)
+		cancel(err)
+		return tx.tx.QueryRowContext(gone, query, args...)
+	}
+	return tx.tx.QueryRowContext(tx.quiet(ctx), query, args...)
+}
+
+// ForUpdate is the end of a select whose rows this transaction will change:
+// others wait for it. SQLite has one writer at a time and needs no words.
+func (tx *Tx) ForUpdate() string {
+	if tx.engine == postgresEngine {
+		return " for update"
+	}
+	return ""
+}
+
+// SkipLocked is ForUpdate that passes over rows which others hold, for taking
+// work from a table.
+func (tx *Tx) SkipLocked() string {
+	if tx.engine == postgresEngine {
+		return " for update skip locked"
+	}
+	return ""
+}
+
+// AfterCommit has f called once the transaction is durable, by the goroutine
+// that called Write, before Write returns. It is for waking others, not for work that
+// must happen: a crash may come between.
+func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
+
+// SQL returns the transaction itself for the job queue, whose library asks for
+// it. On SQLite several callers share it one after the other, so it must be
+// neither committed nor rolled back.
+func (tx *Tx) SQL() *sql.Tx { return tx.tx }
+
+func (tx *Tx) usable(ctx context.Context) error {
+	if tx.over {
+		return errOver
+	}
+	return ctx.Err()
+}
+
+// quiet takes the cancellation out of ctx on SQLite: interrupting a statement
+// there rolls back the whole transaction, which belongs to others too.
+func (tx *Tx) quiet(ctx context.Context) context.Context {
+	if tx.engine == sqliteEngine {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}

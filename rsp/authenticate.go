@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 
 	"godwit/pki"
 	"godwit/tlv"
@@ -312,13 +311,4 @@ func wrap(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// bare returns the value of an element that peers send either whole or without
-// its header.
-func bare(b []byte, tag tlv.Tag) []byte {
-	if e, err := tlv.ParseTag(b, tag); err == nil {
-		return slices.Clip(e.Value)
-	}
-	return b
 }

@@ -62,6 +62,10 @@ func (tx *Tx) SkipLocked() string {
 	return ""
 }
 
+// Postgres reports whether the engine is PostgreSQL, for the few statements
+// that have to differ.
+func (tx *Tx) Postgres() bool { return tx.engine == postgresEngine }
+
 // AfterCommit has f called once the transaction is durable, by the goroutine
 // that called Write, before Write returns. It is for waking others, not for work that
 // must happen: a crash may come between.

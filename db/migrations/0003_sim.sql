@@ -65,8 +65,11 @@ create table sim_change (
 	to_fleet_sid    text   references fleet (sid),
 	callback_url    text,
 	callback_method text   not null,
+	lease           bigint not null, -- until when a job holds it, or waits before it tries again
+	attempts        bigint not null, -- how often the core network has failed to answer
 	created_at      bigint not null
 );
+create index sim_change_waiting on sim_change (lease, created_at);
 
 -- A reservation: the ESimProfile of the API.
 create table esim_profile (

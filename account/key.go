@@ -1,0 +1,73 @@
+package account
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"godwit/db"
+	"godwit/event"
+	"godwit/fault"
+)
+
+// CreateKey adds an API key and returns it with its secret, which is shown this
+// once: only its hash is kept.
+func (s *Store) CreateKey(ctx context.Context, tx *db.Tx, account, name string) (Key, string, error) {
+	if _, err := s.Get(ctx, tx, account); err != nil {
+		return Key{}, "", err
+	}
+	now := s.Now()
+	k := Key{SID: NewSID(KeyPrefix), Account: account, Name: name, CreatedAt: now}
+	secret := newSecret()
+	hash := sha256.Sum256([]byte(secret))
+	if _, err := tx.ExecContext(ctx, `insert into api_key (sid, account_sid, name, secret_hash, created_at) values ($1, $2, $3, $4, $5)`,
+		k.SID, account, name, hash[:], db.Micros(now)); err != nil {
+		return Key{}, "", fmt.Errorf("store key %s: %w", k.SID, err)
+	}
+	return k, secret, s.events.Append(ctx, tx, event.Event{Kind: "api_key.created", Subject: k.SID, Account: account, At: now, Data: map[string]string{"name": name}})
+}
+
+// DeleteKey withdraws an API key of an account.
+func (s *Store) DeleteKey(ctx context.Context, tx *db.Tx, account, sid string) error {
+	result, err := tx.ExecContext(ctx, `delete from api_key where sid = $1 and account_sid = $2`, sid, account)
+	if err != nil {
+		return fmt.Errorf("delete key %s: %w", sid, err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("delete key %s: %w", sid, err)
+	}
+	if n == 0 {
+		return fault.New(fault.NotFound, "API key %s was not found", sid)
+	}
+	tx.AfterCommit(s.cache.forget)
+	return s.events.Append(ctx, tx, event.Event{Kind: "api_key.deleted", Subject: sid, Account: account, At: s.Now()})
+}
+
+// Keys returns the API keys of an account in the order of their making. after
+// is the last one of the page before.
+func (s *Store) Keys(ctx context.Context, q db.Query, account string, after Key, limit int) ([]Key, error) {
+	rows, err := q.QueryContext(ctx, `select sid, name, created_at from api_key
+		where account_sid = $1 and (created_at, sid) > ($2, $3) order by created_at, sid limit $4`,
+		account, keyTime(after.CreatedAt), after.SID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list keys of %s: %w", account, err)
+	}
+	defer rows.Close()
+	var list []Key
+	for rows.Next() {
+		k := Key{Account: account}
+		var created int64
+		if err := rows.Scan(&k.SID, &k.Name, &created); err != nil {
+			return nil, fmt.Errorf("list keys of %s: %w", account, err)
+		}
+		k.CreatedAt = db.Time(created)
+		list = append(list, k)
+	}
+	return list, rows.Err()
+}
+
+// CacheTime is how long a node may go on accepting credentials that were
+// withdrawn on another node.
+const CacheTime = 30 * time.Second

@@ -1,0 +1,141 @@
+package account
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"godwit/db"
+	"godwit/fault"
+)
+
+// A Caller is who has proved to be one.
+type Caller struct {
+	Account string // whose resources the call is about
+	Key     string // SID of the API key that was used, empty for the auth token
+}
+
+// Verify checks a pair of HTTP Basic credentials: account SID and auth token, or
+// API key SID and its secret. What it refuses is Unauthorized, in the same words
+// whatever was wrong.
+func (s *Store) Verify(ctx context.Context, user, password string) (Caller, error) {
+	// A credential is known by the hash of all of it, so that looking it up
+	// compares nothing that a caller could guess bit by bit.
+	id := sha256.Sum256([]byte(user + "\x00" + password))
+	now := s.Now()
+	if c, ok := s.cache.caller(id, now); ok {
+		return c, nil
+	}
+	seen := s.cache.version()
+	c, err := s.verify(ctx, user, password)
+	if err != nil {
+		return Caller{}, err
+	}
+	s.cache.putCaller(seen, id, c, now)
+	return c, nil
+}
+
+func (s *Store) verify(ctx context.Context, user, password string) (Caller, error) {
+	var c Caller
+	var text string
+	switch {
+	case strings.HasPrefix(user, Prefix):
+		text = `select sid, '', token_hash, status from account where sid = $1`
+	case strings.HasPrefix(user, KeyPrefix):
+		text = `select a.sid, k.sid, k.secret_hash, a.status from api_key k join account a on a.sid = k.account_sid where k.sid = $1`
+	default:
+		return Caller{}, errRefused
+	}
+	var want []byte
+	var status Status
+	err := s.db.Read(ctx, func(q db.Query) error {
+		return q.QueryRowContext(ctx, text, user).Scan(&c.Account, &c.Key, &want, &status)
+	})
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return Caller{}, fmt.Errorf("read credentials: %w", err)
+	}
+	have := sha256.Sum256([]byte(password))
+	if subtle.ConstantTimeCompare(have[:], want) != 1 || status != Active {
+		return Caller{}, errRefused
+	}
+	return c, nil
+}
+
+var errRefused = fault.New(fault.Unauthorized, "Authenticate: the username must be an account SID or an API key SID, the password its auth token or secret")
+
+// cache remembers credentials that were found right, and tokens that sign, so
+// that a busy caller costs no reading. The zero value is ready.
+type cache struct {
+	mu      sync.Mutex
+	changes uint64 // how often something was withdrawn
+	callers map[[sha256.Size]byte]remembered[Caller]
+	tokens  map[string]remembered[db.Secret]
+}
+
+type remembered[T any] struct {
+	value T
+	until time.Time
+}
+
+// cacheSize bounds each map. Only right credentials get in, so strangers cannot
+// fill it.
+const cacheSize = 10_000
+
+// version is taken before reading: what was read before a withdrawal must not be
+// remembered after it.
+func (c *cache) version() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changes
+}
+
+func (c *cache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	clear(c.callers)
+	clear(c.tokens)
+}
+
+func (c *cache) caller(id [sha256.Size]byte, now time.Time) (Caller, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.callers[id]
+	return r.value, ok && now.Before(r.until)
+}
+
+func (c *cache) putCaller(seen uint64, id [sha256.Size]byte, who Caller, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == seen {
+		put(&c.callers, id, who, now)
+	}
+}
+
+func (c *cache) token(sid string, now time.Time) (db.Secret, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.tokens[sid]
+	return r.value, ok && now.Before(r.until)
+}
+
+func (c *cache) putToken(seen uint64, sid string, token db.Secret, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == seen {
+		put(&c.tokens, sid, token, now)
+	}
+}
+
+func put[K comparable, V any](m *map[K]remembered[V], k K, v V, now time.Time) {
+	if *m == nil || len(*m) >= cacheSize {
+		*m = make(map[K]remembered[V])
+	}
+	(*m)[k] = remembered[V]{v, now.Add(CacheTime)}
+}

@@ -32,6 +32,7 @@ var floors = [][]string{
 // servers and nothing else, so that they can catch a server's mistakes.
 var beside = map[string][]string{
 	"euicc": {"tlv", "ident", "pki", "saip", "milenage", "rsp", "explain"},
+	"bench": {"ident", "pki", "rsp"},
 	"lpa":   {"tlv", "ident", "pki", "rsp", "explain"},
 }
 

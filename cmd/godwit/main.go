@@ -20,6 +20,7 @@ var version = "dev"
 // named after it.
 type commands struct {
 	Config  kong.ConfigFlag `help:"JSON file with flag values." type:"existingfile" placeholder:"FILE"`
+	Bench   benchCommand    `cmd:"" help:"Measure a server, and the floor of this machine."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 }
 

@@ -1,0 +1,39 @@
+# The targets that people and CI use. Tools are run by `go run` at fixed
+# versions, so that nothing has to be installed for them and go.mod stays clean.
+
+GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# What the tests run against beyond Go itself. Where it cannot be installed, the
+# tests concerned say by name that they were skipped.
+DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools
+
+.PHONY: build test check race deps
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o godwit ./cmd/godwit
+
+test: deps
+	go run ./db/dbtest/postgres -- go test ./...
+
+# deps installs the Debian packages if it may: as root, with apt, and only those
+# that are missing.
+deps:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  missing=$$(for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	  if [ -n "$$missing" ]; then \
+	    echo "installing $$missing"; \
+	    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $$missing; } >/dev/null 2>&1 \
+	      || echo "could not install all of: $$missing; the tests that need them will be skipped"; \
+	  fi; \
+	else echo "not root on Debian: tests whose programs are missing will be skipped"; fi
+
+check:
+	@out=$$($(GOFUMPT) -l .); if [ -n "$$out" ]; then echo "not formatted (run gofumpt -w):"; echo "$$out"; exit 1; fi
+	go vet ./...
+	$(STATICCHECK) ./...
+	CGO_ENABLED=0 go build ./...
+
+# The race detector where goroutines share memory; it needs a C compiler.
+race:
+	go test -race ./db ./jobs ./callback ./account ./event

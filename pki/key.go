@@ -94,12 +94,9 @@ func (k *PublicKey) VerifyDigest(digest, sig []byte) bool {
 	return ecdsa.VerifyASN1(k.ecdsa, digest, der)
 }
 
-// A Signer is a long-term private key. Every key of this program is one, so
-// that a hardware module can take a key's place. Signers sign a SHA-256 digest
-// and answer with a DER signature, as [ecdsa.PrivateKey] does.
-type Signer = crypto.Signer
-
 // Sign signs the SHA-256 of msg and returns the raw signature, 64 octets r | s.
+// Long-term keys are [crypto.Signer], so that a hardware module can take a
+// key's place; they sign a digest and answer in DER, as [ecdsa.PrivateKey] does.
 func Sign(signer crypto.Signer, msg []byte) ([]byte, error) {
 	digest := sha256.Sum256(msg)
 	der, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256)

@@ -159,6 +159,9 @@ func (r *Request) check(issuer *Issuer) error {
 	if r.Role != EUICC && r.Subject.CommonName == "" && r.Subject.Organization == "" {
 		return fail("the subject has neither common name nor organisation")
 	}
+	if c := r.Subject.Country; c != "" && (len(c) != 2 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
+		return fail("a country is two capital letters, not %q", c)
+	}
 	switch r.Role {
 	case DPAuth, DPPB, DSAuth:
 		if r.OID == "" {

@@ -2,6 +2,7 @@ package rsp
 
 import (
 	"fmt"
+	"math/bits"
 
 	"godwit/ident"
 	"godwit/tlv"
@@ -494,7 +495,9 @@ const (
 // AppendMemoryReset appends the request.
 func AppendMemoryReset(dst []byte, options ResetOptions) []byte {
 	return tlv.AppendNested(dst, TagMemoryReset, func(dst []byte) []byte {
-		return tlv.AppendBits(dst, 0x82, uint64(options))
+		// All three bits are written, as the LPAs in the field do, not the
+		// trimmed form: chips are tested with this one.
+		return tlv.Append(dst, 0x82, []byte{5, bits.Reverse8(byte(options)) & 0xE0})
 	})
 }
 
@@ -505,11 +508,11 @@ func ParseMemoryReset(der []byte) (ResetOptions, error) {
 		return 0, err
 	}
 	r := e.Reader()
-	bits := r.Value(0x82)
+	value := r.Value(0x82)
 	if err := r.Err(); err != nil {
 		return 0, fmt.Errorf("read EuiccMemoryResetRequest: %w", err)
 	}
-	set, err := tlv.Bits(bits)
+	set, err := tlv.Bits(value)
 	return ResetOptions(set), wrap("read EuiccMemoryResetRequest", err)
 }
 
@@ -579,11 +582,11 @@ func ParseListNotification(der []byte) (Event, error) {
 		return 0, err
 	}
 	r := e.Reader()
-	bits, ok := r.Optional(0x81)
+	events, ok := r.Optional(0x81)
 	if err := r.Err(); err != nil || !ok {
 		return 0, wrap("read ListNotificationRequest", err)
 	}
-	set, err := tlv.Bits(bits.Value)
+	set, err := tlv.Bits(events.Value)
 	return Event(set), wrap("read ListNotificationRequest", err)
 }
 

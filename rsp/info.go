@@ -2,6 +2,7 @@ package rsp
 
 import (
 	"fmt"
+	"math"
 
 	"godwit/tlv"
 )
@@ -119,6 +120,7 @@ const (
 
 // A CardResource says what is left in an eUICC. ETSI TS 102 226, 8.2.1.7.2.
 type CardResource struct {
+	Known           bool   // false when the eUICC sent something else
 	Applications    uint32 // installed
 	FreeNonVolatile uint32 // octets
 	FreeVolatile    uint32 // octets
@@ -198,7 +200,7 @@ func (i *EUICCInfo2) read(e tlv.Element) (err error) {
 	case 0x83:
 		i.Firmware, err = version(e)
 	case 0x84:
-		i.Resource, err = cardResource(e.Value)
+		i.Resource = cardResource(e.Value)
 	case 0x85:
 		set, err = tlv.Bits(e.Value)
 		i.UICC = UICCCapability(set)
@@ -283,28 +285,37 @@ func (i *EUICCInfo2) Append(dst []byte) []byte {
 	})
 }
 
-func cardResource(b []byte) (CardResource, error) {
+// cardResource reads what it can: chips are seen that send a single octet here,
+// and that is no reason to refuse them.
+func cardResource(b []byte) CardResource {
 	var c CardResource
 	r := tlv.NewReader(b)
 	for len(r.Rest()) > 0 {
 		e := r.Next()
-		if err := r.Err(); err != nil {
-			return c, err
+		if r.Err() != nil {
+			return CardResource{}
 		}
-		field, ok := map[tlv.Tag]*uint32{0x81: &c.Applications, 0x82: &c.FreeNonVolatile, 0x83: &c.FreeVolatile}[e.Tag]
-		if !ok {
+		var field *uint32
+		switch e.Tag {
+		case 0x81:
+			field = &c.Applications
+		case 0x82:
+			field = &c.FreeNonVolatile
+		case 0x83:
+			field = &c.FreeVolatile
+		default:
 			continue
 		}
 		// Unsigned, of any length: cards write two, three or four octets.
 		var n uint64
 		for _, o := range e.Value {
-			if n = n<<8 | uint64(o); n > 0xFFFFFFFF {
-				return c, fmt.Errorf("%w: card resource", tlv.ErrValue)
+			if n = n<<8 | uint64(o); n > math.MaxUint32 {
+				return CardResource{}
 			}
 		}
-		*field = uint32(n)
+		*field, c.Known = uint32(n), true
 	}
-	return c, nil
+	return c
 }
 
 func (c CardResource) append(dst []byte) []byte {

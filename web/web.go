@@ -21,21 +21,16 @@ import (
 	"sync"
 	"time"
 
+	"godwit/account"
 	"godwit/fault"
 )
-
-// A Caller is who makes a request, as the credentials prove.
-type Caller struct {
-	Account    string // the account whose things the request sees
-	Credential string // what proved it: the account itself, an API key, ..
-}
 
 // A Request is an HTTP request whose caller is known.
 type Request struct {
 	*http.Request
 	ID     string // names this request in the log and in the answer's headers
 	Base   string // the door's public address, without a slash at its end
-	Caller Caller
+	Caller account.Caller
 	Route  *Route
 	params []string // the values of the route's variable segments, in order
 }
@@ -49,7 +44,7 @@ type Door struct {
 	Routes Routes
 	// Authenticate proves the caller. A refusal should be of kind
 	// [fault.Unauthorized].
-	Authenticate func(r *http.Request) (Caller, error)
+	Authenticate func(r *http.Request) (account.Caller, error)
 	// Render writes a refusal in the door's dialect. all holds every refused
 	// parameter when there are several; refusal is the first of them.
 	Render func(w http.ResponseWriter, r *Request, refusal *fault.Error, all []*fault.Error)

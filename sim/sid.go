@@ -1,8 +1,9 @@
 package sim
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"strings"
+
+	"godwit/account"
 )
 
 // Prefixes of the identifiers of this package's things. A SID is a prefix and
@@ -15,12 +16,8 @@ const (
 	NetworkPrefix = "HW"
 )
 
-// newSID returns a fresh identifier.
-func newSID(prefix string) string {
-	var random [16]byte
-	rand.Read(random[:]) // never fails: crypto/rand ends the program first
-	return prefix + hex.EncodeToString(random[:])
-}
+// freshSID returns a new identifier.
+func freshSID(prefix string) string { return account.NewSID(prefix) }
 
 // IsSID reports whether s has the shape of an identifier with the given
 // prefix. Clients of the hosted services accept both cases of the digits.
@@ -34,4 +31,13 @@ func IsSID(s, prefix string) bool {
 		}
 	}
 	return true
+}
+
+// canonical writes the digits of an identifier as they are stored. What has not
+// the shape of one stays as it is.
+func canonical(sid string) string {
+	if len(sid) == 34 && IsSID(sid, sid[:2]) {
+		return sid[:2] + strings.ToLower(sid[2:])
+	}
+	return sid
 }

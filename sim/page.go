@@ -1,0 +1,152 @@
+package sim
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"godwit/db"
+)
+
+// A Key is an item's place in a list: newest first, ties by SID. The zero value
+// is no place.
+type Key struct {
+	At  int64 // when the item was created, in microseconds
+	SID string
+}
+
+// String writes the key for a page token.
+func (k Key) String() string { return strconv.FormatInt(k.At, 10) + " " + k.SID }
+
+// ParseKey reads what [Key.String] wrote.
+func ParseKey(s string) (Key, error) {
+	at, sid, ok := strings.Cut(s, " ")
+	n, err := strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil || sid == "" || len(sid) > 64 {
+		return Key{}, fmt.Errorf("place %.80q in a list is not a number and a SID", s)
+	}
+	return Key{At: n, SID: sid}, nil
+}
+
+// A Page is the part of a list that is asked for: after a key, before a key, or
+// after a number of items. Pages by key cost the same anywhere in a list, and
+// items that appear meanwhile neither repeat nor hide others.
+type Page struct {
+	Limit         int
+	Offset        int
+	After, Before Key
+}
+
+// A List is one page of items.
+type List[T any] struct {
+	Items []T
+	More  bool // items follow the last one
+}
+
+// where gathers the conditions of a query. Each is written with one $ for each
+// of its arguments, in order.
+type where struct {
+	text []string
+	args []any
+}
+
+func (w *where) add(condition string, args ...any) {
+	var b strings.Builder
+	for i, part := range strings.Split(condition, "$") {
+		if i > 0 {
+			w.args = append(w.args, args[i-1])
+			fmt.Fprintf(&b, "$%d", len(w.args))
+		}
+		b.WriteString(part)
+	}
+	w.text = append(w.text, b.String())
+}
+
+// equal adds a condition on a column unless the value is empty.
+func (w *where) equal(column, value string) {
+	if value != "" {
+		w.add(column+" = $", value)
+	}
+}
+
+func (w *where) String() string { return " where " + strings.Join(w.text, " and ") }
+
+func (w *where) with(condition string, args ...any) *where {
+	more := &where{slices.Clone(w.text), slices.Clone(w.args)}
+	more.add(condition, args...)
+	return more
+}
+
+// A row is *sql.Row or *sql.Rows.
+type row interface{ Scan(dest ...any) error }
+
+// queryAll returns everything that a query finds.
+func queryAll[T any](ctx context.Context, q db.Query, scan func(row) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// queryPage returns one page of what "select … from …" finds with the given
+// conditions. The table has the columns created_at and sid.
+func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(row) (T, error), query string, w *where, p Page) (List[T], error) {
+	backward := false
+	here := w
+	switch {
+	case p.After != Key{}:
+		here = w.with("(created_at, sid) < ($, $)", p.After.At, p.After.SID)
+	case p.Before != Key{}:
+		here, backward = w.with("(created_at, sid) > ($, $)", p.Before.At, p.Before.SID), true
+	}
+	order := " order by created_at desc, sid desc"
+	if backward {
+		order = " order by created_at, sid"
+	}
+	text := query + here.String() + order + " limit " + strconv.Itoa(p.Limit+1)
+	if p.Offset > 0 {
+		text += " offset " + strconv.Itoa(p.Offset)
+	}
+	items, err := queryAll(ctx, q, scan, text, here.args...)
+	if err != nil {
+		return List[T]{}, err
+	}
+	l := List[T]{Items: items, More: len(items) > p.Limit}
+	if l.More {
+		l.Items = items[:p.Limit]
+	}
+	if backward {
+		slices.Reverse(l.Items)
+		l.More = false
+		if n := len(l.Items); n > 0 {
+			last := l.Items[n-1].Key()
+			next := w.with("(created_at, sid) < ($, $)", last.At, last.SID)
+			after, err := queryAll(ctx, q, scan, query+next.String()+" order by created_at desc, sid desc limit 1", next.args...)
+			if err != nil {
+				return List[T]{}, err
+			}
+			l.More = len(after) > 0
+		}
+	}
+	return l, nil
+}
+
+// null turns an empty string into a null for the database.
+func null(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+// none reports whether a query found no row.
+func none(err error) bool { return errors.Is(err, sql.ErrNoRows) }

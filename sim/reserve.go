@@ -1,0 +1,377 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"godwit/db"
+	"godwit/event"
+	"godwit/ident"
+	"godwit/rsp"
+)
+
+// A Preparer is the SM-DP+ as an operator sees it: ES2+, for many profiles at a
+// time. The SM-DP+ in this process is one, a client of ES2+ another.
+//
+// Every method answers in the order of what it was asked, one result for each;
+// what became of each is in its header. An error means that nothing is known
+// about any of them, and that the same call may be made again: a request with
+// the same requester and call identifier is a retry, is answered like the first
+// and does nothing more. SGP.22 v2.5, 5.3.
+type Preparer interface {
+	DownloadOrder(ctx context.Context, orders []rsp.DownloadOrder) ([]rsp.DownloadOrderResult, error)
+	ConfirmOrder(ctx context.Context, orders []rsp.ConfirmOrder) ([]rsp.ConfirmOrderResult, error)
+	ReleaseProfile(ctx context.Context, orders []rsp.ReleaseProfile) ([]rsp.ReleaseProfileResult, error)
+	CancelOrder(ctx context.Context, orders []rsp.CancelOrder) ([]rsp.CancelOrderResult, error)
+}
+
+// reserveArgs is the job that prepares all reservations that wait.
+type reserveArgs struct{}
+
+// Kind names the job.
+func (reserveArgs) Kind() string { return "sim.reserve" }
+
+// cancelArgs is the job that gives an order's profile back.
+type cancelArgs struct {
+	SID   string      `json:"sid"`
+	ICCID ident.ICCID `json:"iccid"`
+	EID   ident.EID   `json:"eid,omitempty"`
+}
+
+// Kind names the job.
+func (cancelArgs) Kind() string { return "sim.cancel_order" }
+
+const (
+	// reserveBatch is how many reservations are prepared together.
+	reserveBatch = 500
+	// reserveRounds bounds one run of the job; another one takes over.
+	reserveRounds = 20
+	// reserveLease is how long a job that may have died keeps its reservations
+	// from others.
+	reserveLease = time.Minute
+	// sweep is how often what was left behind is taken up again: by a
+	// process that died, or since a neighbour did not answer.
+	sweep = 5 * time.Second
+	// reservePatience is how long a reservation waits for an SM-DP+ that does
+	// not answer. It must end some day: clients wait for it.
+	reservePatience = 15 * time.Minute
+)
+
+// reserve prepares reservations until none waits. It may run again after a
+// crash, and beside others of its kind: a lease divides the reservations among
+// them, and if it lapses too early, both make the same calls under the same
+// identifiers, and whoever comes second finds the reservation settled. A run
+// that fails is not repeated by the queue: the periodic one of [sweep] follows
+// and takes along whatever has come to wait meanwhile.
+func (s *Store) reserve(ctx context.Context) error {
+	for range reserveRounds {
+		batch, more, err := s.claim(ctx)
+		if err != nil {
+			return err
+		}
+		if len(batch) == 0 && !more {
+			return nil
+		}
+		if err := s.prepare(ctx, batch); err != nil {
+			return errors.Join(fmt.Errorf("prepare %d reservations: %w", len(batch), err), s.putBack(context.WithoutCancel(ctx), batch))
+		}
+	}
+	return s.DB.Write(ctx, func(tx *db.Tx) error { return s.Jobs.Add(ctx, tx, reserveArgs{}) })
+}
+
+// claim takes reservations that wait. more says that some are left.
+func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		now := s.now()
+		batch, err = queryAll(ctx, tx, scanProfile, selectProfile+` where status in ('new', 'reserving') and lease < $1
+			order by lease, created_at limit `+fmt.Sprint(reserveBatch)+tx.SkipLocked(), now.UnixMicro())
+		if err != nil {
+			return fmt.Errorf("read reservations that wait: %w", err)
+		}
+		for i := range batch {
+			p := &batch[i]
+			isNew := p.Status == ProfileNew
+			if isNew {
+				p.Status, p.UpdatedAt = ProfileReserving, now
+			}
+			if _, err := tx.ExecContext(ctx, `update esim_profile set status = $1, lease = $2, updated_at = $3 where sid = $4`,
+				string(p.Status), now.Add(reserveLease).UnixMicro(), p.UpdatedAt.UnixMicro(), p.SID); err != nil {
+				return fmt.Errorf("claim %s: %w", p.SID, err)
+			}
+			if !isNew {
+				continue
+			}
+			if err := s.record(ctx, tx, event.Event{Kind: "esim_profile.reserving", Subject: p.SID, Account: p.Account,
+				Data: map[string]any{"from": ProfileNew, "to": ProfileReserving}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	// Seen without passing over locked rows: one that is being created beside
+	// another that waits counts on this job.
+	err = s.DB.Read(ctx, func(q db.Query) error {
+		var sid string
+		err := q.QueryRowContext(ctx, `select sid from esim_profile where status = 'new' and lease = 0 limit 1`).Scan(&sid)
+		if none(err) {
+			return nil
+		}
+		more = err == nil
+		return err
+	})
+	return batch, more, err
+}
+
+// putBack gives up the lease of reservations that could not be prepared, and
+// ends those that have waited long enough.
+func (s *Store) putBack(ctx context.Context, batch []Profile) error {
+	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		for i := range batch {
+			p, err := reserving(ctx, tx, batch[i].SID)
+			if none(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if s.now().Sub(p.CreatedAt) > reservePatience {
+				err = s.fail(ctx, tx, &p, CodeUnreachable, "The SM-DP+ could not be reached for "+reservePatience.String()+
+					". Nothing was charged; reserve again when the operator of this server has looked at its SM-DP+.", event.Event{})
+			} else {
+				_, err = tx.ExecContext(ctx, `update esim_profile set lease = 1 where sid = $1`, p.SID)
+			}
+			if err != nil {
+				return fmt.Errorf("put back %s: %w", p.SID, err)
+			}
+		}
+		return nil
+	})
+}
+
+// reserving reads a reservation that is still being prepared.
+func reserving(ctx context.Context, tx *db.Tx, sid string) (Profile, error) {
+	return scanProfile(tx.QueryRowContext(ctx, selectProfile+` where sid = $1 and status = 'reserving'`+tx.ForUpdate(), sid))
+}
+
+// prepare orders, confirms and releases a profile for each reservation.
+//
+// What the SM-DP+ prepared is stored before it is released: from then on its
+// progress reports may come, and they must find the reservation.
+func (s *Store) prepare(ctx context.Context, batch []Profile) error {
+	batch, err := s.order(ctx, batch)
+	if err != nil || len(batch) == 0 {
+		return err
+	}
+	if batch, err = s.confirm(ctx, batch); err != nil || len(batch) == 0 {
+		return err
+	}
+	return s.release(ctx, batch)
+}
+
+// call identifiers are made from the reservation, so that a call made again
+// after a crash is known as the same call.
+func (s *Store) header(p *Profile, function string) rsp.RequestHeader {
+	return rsp.RequestHeader{Requester: s.Requester, Call: p.SID + "-" + function}
+}
+
+// order takes stock and returns the reservations that got some.
+func (s *Store) order(ctx context.Context, batch []Profile) ([]Profile, error) {
+	var orders []rsp.DownloadOrder
+	for i := range batch {
+		p := &batch[i]
+		orders = append(orders, rsp.DownloadOrder{Header: s.header(p, "order"), EID: ident.EID(p.EID), Type: p.Type})
+	}
+	results, err := s.Preparer.DownloadOrder(ctx, orders)
+	if err != nil {
+		return nil, fmt.Errorf("downloadOrder: %w", err)
+	}
+	if len(results) != len(batch) {
+		return nil, fmt.Errorf("downloadOrder: %d answers to %d orders", len(results), len(batch))
+	}
+	var ordered, refused []Profile
+	var reasons []error
+	for i, p := range batch {
+		if err := results[i].Header.Err(); err != nil {
+			refused, reasons = append(refused, p), append(reasons, err)
+			continue
+		}
+		p.ICCID = results[i].ICCID
+		ordered = append(ordered, p)
+	}
+	if len(refused) > 0 {
+		_, err = s.keep(ctx, refused, func(tx *db.Tx, i int, p *Profile) (bool, error) {
+			return false, s.refused(ctx, tx, p, "downloadOrder", reasons[i])
+		})
+	}
+	return ordered, err
+}
+
+// confirm makes the orders fit for download and stores what they are made of.
+func (s *Store) confirm(ctx context.Context, batch []Profile) ([]Profile, error) {
+	var orders []rsp.ConfirmOrder
+	for i := range batch {
+		p := &batch[i]
+		order := rsp.ConfirmOrder{Header: s.header(p, "confirm"), ICCID: p.ICCID, EID: ident.EID(p.EID)}
+		if !p.WantsCode {
+			// Present and empty: the EID alone finds the profile.
+			order.MatchingID = new(ident.MatchingID)
+		}
+		orders = append(orders, order)
+	}
+	results, err := s.Preparer.ConfirmOrder(ctx, orders)
+	if err != nil {
+		return nil, fmt.Errorf("confirmOrder: %w", err)
+	}
+	if len(results) != len(batch) {
+		return nil, fmt.Errorf("confirmOrder: %d answers to %d orders", len(results), len(batch))
+	}
+	return s.keep(ctx, batch, func(tx *db.Tx, i int, p *Profile) (bool, error) {
+		p.ICCID = batch[i].ICCID
+		if err := results[i].Header.Err(); err != nil {
+			return false, errors.Join(s.refused(ctx, tx, p, "confirmOrder", err), s.cancel(ctx, tx, p))
+		}
+		taken, err := iccidTaken(ctx, tx, p)
+		if err != nil {
+			return false, err
+		}
+		if taken {
+			return false, s.fail(ctx, tx, p, CodeRefused, fmt.Sprintf("The SM-DP+ handed out ICCID %s, which this server already knows as another Sim. "+
+				"The operator of this server must clear that up with the SM-DP+; then reserve again.", p.ICCID), event.Event{})
+		}
+		p.MatchingID = results[i].MatchingID
+		p.Address = s.SMDPAddress
+		if a := results[i].SMDPAddress; a != "" {
+			p.Address = a
+		}
+		p.Address = bareHost(p.Address)
+		_, err = tx.ExecContext(ctx, `update esim_profile set iccid = $1, matching_id = $2, smdp_plus_address = $3 where sid = $4`,
+			string(p.ICCID), null(string(p.MatchingID)), p.Address, p.SID)
+		return err == nil, err
+	})
+}
+
+// iccidTaken reports whether another reservation or Sim has the profile.
+func iccidTaken(ctx context.Context, tx *db.Tx, p *Profile) (bool, error) {
+	var sid string
+	err := tx.QueryRowContext(ctx, `select sid from esim_profile where iccid = $1 and status <> 'failed' and sid <> $2
+		union all select sid from sim where iccid = $1`, string(p.ICCID), p.SID).Scan(&sid)
+	if none(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// release allows the downloads and tells the customers.
+func (s *Store) release(ctx context.Context, batch []Profile) error {
+	var orders []rsp.ReleaseProfile
+	for i := range batch {
+		orders = append(orders, rsp.ReleaseProfile{Header: s.header(&batch[i], "release"), ICCID: batch[i].ICCID})
+	}
+	results, err := s.Preparer.ReleaseProfile(ctx, orders)
+	if err != nil {
+		return fmt.Errorf("releaseProfile: %w", err)
+	}
+	if len(results) != len(batch) {
+		return fmt.Errorf("releaseProfile: %d answers to %d orders", len(results), len(batch))
+	}
+	_, err = s.keep(ctx, batch, func(tx *db.Tx, i int, p *Profile) (bool, error) {
+		if err := results[i].Header.Err(); err != nil {
+			return false, errors.Join(s.refused(ctx, tx, p, "releaseProfile", err), s.cancel(ctx, tx, p))
+		}
+		proof, err := json.Marshal(results[i])
+		if err != nil {
+			return false, fmt.Errorf("write evidence: %w", err)
+		}
+		return true, s.advance(ctx, tx, p, ProfileAvailable, event.Event{Evidence: proof, EvidenceKind: evidenceES2})
+	})
+	return err
+}
+
+// keep runs a step on every reservation of a batch that is still being
+// prepared, all in one transaction, and returns those for which the step says
+// so.
+func (s *Store) keep(ctx context.Context, batch []Profile, step func(tx *db.Tx, i int, p *Profile) (bool, error)) (kept []Profile, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		kept = nil
+		for i := range batch {
+			p, err := reserving(ctx, tx, batch[i].SID)
+			if none(err) {
+				continue // another job was faster
+			}
+			if err != nil {
+				return fmt.Errorf("read %s: %w", batch[i].SID, err)
+			}
+			ok, err := step(tx, i, &p)
+			if err != nil {
+				return err
+			}
+			if ok {
+				kept = append(kept, p)
+			}
+		}
+		return nil
+	})
+	return kept, err
+}
+
+// refused ends a reservation that the SM-DP+ refused to prepare.
+func (s *Store) refused(ctx context.Context, tx *db.Tx, p *Profile, function string, err error) error {
+	f, _ := rsp.AsFailure(err)
+	code, message := describeRefusal(function, p, f)
+	if code != CodeNoStock {
+		slog.WarnContext(ctx, "the SM-DP+ refused a reservation", "sid", p.SID, "function", function, "err", err)
+	}
+	proof, merr := json.Marshal(f.Header())
+	if merr != nil {
+		return fmt.Errorf("write evidence: %w", merr)
+	}
+	return s.fail(ctx, tx, p, code, message, event.Event{Evidence: proof, EvidenceKind: evidenceES2})
+}
+
+// fail ends a reservation with words.
+func (s *Store) fail(ctx context.Context, tx *db.Tx, p *Profile, code int, message string, ev event.Event) error {
+	p.ErrorCode, p.ErrorMessage = fmt.Sprint(code), message
+	return s.advance(ctx, tx, p, ProfileFailed, ev)
+}
+
+// cancel has the profile of a reservation that failed after it was ordered go
+// back into stock.
+func (s *Store) cancel(ctx context.Context, tx *db.Tx, p *Profile) error {
+	return s.Jobs.Add(ctx, tx, cancelArgs{SID: p.SID, ICCID: p.ICCID, EID: ident.EID(p.EID)})
+}
+
+// cancelOrder gives a profile back. Repeating it is a retry of the same call.
+// A refusal is the SM-DP+'s last word: the profile is not ours to give.
+func (s *Store) cancelOrder(ctx context.Context, a cancelArgs) error {
+	results, err := s.Preparer.CancelOrder(ctx, []rsp.CancelOrder{{
+		Header: rsp.RequestHeader{Requester: s.Requester, Call: a.SID + "-cancel"},
+		ICCID:  a.ICCID, EID: a.EID, Final: rsp.FinalAvailable,
+	}})
+	if err != nil {
+		return fmt.Errorf("cancelOrder of %s: %w", a.SID, err)
+	}
+	if len(results) != 1 {
+		return fmt.Errorf("cancelOrder of %s: %d answers to one order", a.SID, len(results))
+	}
+	if err := results[0].Header.Err(); err != nil {
+		slog.WarnContext(ctx, "the SM-DP+ refused to take a profile back", "sid", a.SID, "iccid", a.ICCID, "err", err)
+	}
+	return nil
+}
+
+// bareHost writes the address of an SM-DP+ as the API shows it: the host in
+// lower case, with the port only if it is not 443.
+func bareHost(address string) string {
+	address = strings.ToLower(address)
+	address = strings.TrimPrefix(address, "https://")
+	address, _, _ = strings.Cut(address, "/")
+	return strings.TrimSuffix(address, ":443")
+}

@@ -1,0 +1,213 @@
+// Package supersim is the door of the Super SIM API, version 1: the paths,
+// forms and JSON that software written for the hosted services speaks. What it
+// shows is kept by package sim; what it shares with other doors is in web.
+//
+// Every resource has a file with its routes, its parameters and its JSON. A new
+// one drops in by adding its routes to the table in [New].
+package supersim
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"godwit/account"
+	"godwit/fault"
+	"godwit/sim"
+	"godwit/web"
+)
+
+// Options are the choices of a door.
+type Options struct {
+	// Authenticate checks a user name and a password, as they come with HTTP
+	// Basic, and returns whose they are. A refusal is of kind
+	// [fault.Unauthorized].
+	Authenticate func(ctx context.Context, user, password string) (account.Caller, error)
+	// Address tells the public address, for links.
+	Address web.Address
+	// Concurrent bounds the requests of one account under way, no bound if
+	// zero.
+	Concurrent int
+}
+
+type door struct{ sims *sim.Store }
+
+// New returns the handler of all paths below /v1.
+func New(sims *sim.Store, o Options) http.Handler {
+	d := &door{sims}
+	var routes web.Routes
+	for _, resource := range [][]web.Route{
+		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(),
+	} {
+		routes = append(routes, resource...)
+	}
+	return &web.Door{
+		Routes:       routes,
+		Authenticate: basic(o.Authenticate),
+		Render:       render,
+		Address:      o.Address,
+		Concurrent:   o.Concurrent,
+	}
+}
+
+// basic reads the credentials of HTTP Basic.
+func basic(check func(ctx context.Context, user, password string) (account.Caller, error)) func(*http.Request) (account.Caller, error) {
+	return func(r *http.Request) (account.Caller, error) {
+		user, password, ok := r.BasicAuth()
+		if !ok {
+			return account.Caller{}, fault.New(fault.Unauthorized, "Authentication Error - no credentials: send AccountSid and AuthToken, or an API key and its secret, with HTTP Basic")
+		}
+		return check(r.Context(), user, password)
+	}
+}
+
+// maxPage is the largest PageSize.
+const maxPage = 1000
+
+// Generic codes. Those of the catalogue for each resource come with the
+// refusals themselves.
+const (
+	codeParameter    = 20001
+	codeCredentials  = 20003
+	codeNotFound     = 20404
+	codeConflict     = 20409
+	codeTooMany      = 20429
+	codeInternal     = 20500
+	codeUnavailable  = 20503
+	documentationURL = "https://www.twilio.com/docs/errors/"
+)
+
+// A failure is an error in the shape of the hosted service. Code and status are
+// numbers: one of its client libraries reads nothing else.
+type failure struct {
+	Code     int      `json:"code"`
+	Message  string   `json:"message"`
+	MoreInfo string   `json:"more_info"`
+	Status   int      `json:"status"`
+	Details  *details `json:"details,omitempty"`
+}
+
+// details tell which parameters were refused, each with its reason.
+type details struct {
+	Parameters map[string]string `json:"parameters"`
+}
+
+// render writes a refusal.
+func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, all []*fault.Error) {
+	status, code := statusOf(refusal)
+	f := failure{Code: code, Message: message(refusal), Status: status}
+	if len(all) > 1 {
+		f.Message = ""
+		for i, one := range all {
+			if i > 0 {
+				f.Message += "; "
+			}
+			f.Message += message(one)
+		}
+	} else if refusal.Field != "" {
+		all = []*fault.Error{refusal}
+	}
+	for _, one := range all {
+		if one.Field == "" {
+			continue
+		}
+		if f.Details == nil {
+			f.Details = &details{map[string]string{}}
+		}
+		f.Details.Parameters[one.Field] = one.Message
+	}
+	f.MoreInfo = documentationURL + itoa(code)
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="Super SIM API"`)
+	}
+	_ = web.WriteJSON(w, status, f) // a failure is made of numbers and text: it can be written
+}
+
+// message names the parameter, unless the text does.
+func message(f *fault.Error) string {
+	if f.Field == "" || startsWithMissing(f.Message) {
+		return f.Message
+	}
+	return f.Field + ": " + f.Message
+}
+
+// statusOf returns the HTTP status and the code of a refusal. Codes of the
+// catalogue come with status 400, whatever the reason.
+func statusOf(f *fault.Error) (status, code int) {
+	switch {
+	case f.Code == web.MethodNotAllowed:
+		return http.StatusMethodNotAllowed, f.Code
+	case f.Code != 0:
+		return http.StatusBadRequest, f.Code
+	}
+	switch f.Kind {
+	case fault.Invalid:
+		return http.StatusBadRequest, codeParameter
+	case fault.Unauthorized:
+		return http.StatusUnauthorized, codeCredentials
+	case fault.Forbidden:
+		return http.StatusForbidden, codeCredentials
+	case fault.NotFound:
+		return http.StatusNotFound, codeNotFound
+	case fault.Conflict:
+		return http.StatusConflict, codeConflict
+	case fault.TooMany:
+		return http.StatusTooManyRequests, codeTooMany
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable, codeUnavailable
+	}
+	return http.StatusInternalServerError, codeInternal
+}
+
+// inPath turns the refusal of a reference in the path into the one for an
+// unknown resource.
+func inPath(r *web.Request, err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return web.NotFound(r)
+	}
+	return err
+}
+
+// A date is a time as the API writes it: UTC, whole seconds, a literal Z.
+func date(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// text is a property that is null when there is nothing to say.
+func text[T ~string](s T) *string {
+	if s == "" {
+		return nil
+	}
+	t := string(s)
+	return &t
+}
+
+// A list is the answer to a list request. Its array stands under the resource's
+// own key, beside meta.
+func list[T, J any](w http.ResponseWriter, r *web.Request, key string, p web.Page, l sim.List[T], place func(T) sim.Key, show func(T) J) error {
+	items := make([]J, len(l.Items))
+	for i, one := range l.Items {
+		items[i] = show(one)
+	}
+	first, last := "", ""
+	if n := len(l.Items); n > 0 {
+		first, last = place(l.Items[0]).String(), place(l.Items[n-1]).String()
+	}
+	return web.WriteJSON(w, http.StatusOK, map[string]any{key: items, "meta": p.Meta(r, key, first, last, l.More)})
+}
+
+// page reads the paging parameters of a list request.
+func page(f *web.Form) (web.Page, sim.Page) {
+	p := f.Page(maxPage)
+	sp := sim.Page{Limit: p.Size, Offset: p.Offset()}
+	if p.Position != "" {
+		place, err := sim.ParseKey(p.Position)
+		switch {
+		case err != nil:
+			f.Fail("PageToken", "is not one that this list has given out")
+		case p.Backward:
+			sp.Before = place
+		default:
+			sp.After = place
+		}
+	}
+	return p, sp
+}

@@ -75,7 +75,7 @@ create table profile (
 
     generation        bigint not null default 0,  -- grows whenever runs that are open lose their claim
     run               text   not null default '', -- transaction that was delivered last
-    bind_key          bytea,                      -- the eUICC's one-time key it was bound to
+    bind_key          bytea,                      -- the eUICC's one-time key it was bound to, with its curve and CI
     bind_secret       bytea,                      -- our one-time key and the protection keys: sealed
     failure           text   not null default '', -- subject/reason of the Error state
     updated_at        bigint not null default 0
@@ -97,7 +97,6 @@ create table run (
     euicc_key      bytea  not null,               -- curve and public key of the eUICC certificate
     signature2     bytea  not null,               -- smdpSignature2, under the eUICC's next signature
     otpk           bytea,                         -- the eUICC's one-time key that was delivered to
-    bound          bytea,                         -- signature of the initialise-secure-channel command
     created_at     bigint not null,
     expires_at     bigint not null
 );

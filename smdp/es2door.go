@@ -1,0 +1,51 @@
+package smdp
+
+import (
+	"context"
+	"net/http"
+
+	"godwit/rsp"
+)
+
+// es2Doors serves ES2+ to operators that are known by their client
+// certificates. SGP.22 v2.5, 5.3.
+func (l *Listener) es2Doors(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnDownloadOrder, es2Function(l, rsp.FnDownloadOrder, l.downloadOrders,
+		func(h rsp.ResponseHeader) rsp.DownloadOrderResult { return rsp.DownloadOrderResult{Header: h} }))
+	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnConfirmOrder, es2Function(l, rsp.FnConfirmOrder, l.confirmOrders,
+		func(h rsp.ResponseHeader) rsp.ConfirmOrderResult { return rsp.ConfirmOrderResult{Header: h} }))
+	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnReleaseProfile, es2Function(l, rsp.FnReleaseProfile, l.releaseProfiles,
+		func(h rsp.ResponseHeader) rsp.ReleaseProfileResult { return rsp.ReleaseProfileResult{Header: h} }))
+	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnCancelOrder, es2Function(l, rsp.FnCancelOrder, l.cancelOrders,
+		func(h rsp.ResponseHeader) rsp.CancelOrderResult { return rsp.CancelOrderResult{Header: h} }))
+}
+
+func es2Function[Q, R any](l *Listener, name string, call func(context.Context, *Operator, []Q) ([]R, error), failed func(rsp.ResponseHeader) R) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+			http.Error(w, "ES2+ asks for the operator's client certificate", http.StatusForbidden)
+			return
+		}
+		op, err := l.operatorOf(r.Context(), r.TLS.PeerCertificates[0], l.trust.Operators)
+		if err != nil {
+			settle(r.Context(), "es2plus", name, err)
+			http.Error(w, "try again later", http.StatusServiceUnavailable)
+			return
+		}
+		if op == nil {
+			http.Error(w, "the client certificate is not that of an operator of this server", http.StatusForbidden)
+			return
+		}
+		var q Q
+		if !readJSON(w, r, &q) {
+			return
+		}
+		answers, err := call(r.Context(), op, []Q{q})
+		if err != nil {
+			settle(r.Context(), "es2plus", name, err)
+			writeJSON(w, r, failed(rsp.HeaderFor(err)))
+			return
+		}
+		writeJSON(w, r, answers[0])
+	}
+}

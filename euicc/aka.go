@@ -42,7 +42,7 @@ func (c *Card) authenticate(ch *channel, cmd *command) ([]byte, error) {
 			return nil, refusal(swWrongLength)
 		}
 		if !gsmAccess(app) {
-			return nil, refusal(swAuthContext)
+			return nil, refusal(swFunction)
 		}
 		res, ck, ik, _ := app.AKA.USIM.Functions.F2345([16]byte(cmd.data[1:]))
 		return append(append([]byte{4}, sres(res)...), append([]byte{8}, kc(ck, ik)...)...), nil

@@ -30,7 +30,6 @@ const (
 	swInstruction      uint16 = 0x6D00
 	swClass            uint16 = 0x6E00
 	swAuthentication   uint16 = 0x9862
-	swAuthContext      uint16 = 0x6A81
 	swAttempts         uint16 = 0x63C0
 	swMoreData         uint16 = 0x6100
 	swExactLength      uint16 = 0x6C00
@@ -193,15 +192,19 @@ func (c *Card) perform(cmd *command) response {
 	if cmd.ins != insStoreData {
 		ch.chain = nil // another command breaks a chain
 	}
+	before, kit := *ch, c.toolkit
 	data, err := c.dispatch(ch, cmd)
 	if err != nil {
-		var refused refusal
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[refusal](err); ok {
 			return status(uint16(refused))
 		}
 		return status(swMemoryProblem)
 	}
-	return c.answer(ch, cmd, data)
+	r := c.answer(ch, cmd, data)
+	if r.sw&0xFF00 == swExactLength { // the reader will ask again: nothing has happened
+		*ch, c.toolkit = before, kit
+	}
+	return r
 }
 
 // answer hands out data as the reader asked for it, and keeps the rest for GET
@@ -210,15 +213,10 @@ func (c *Card) answer(ch *channel, cmd *command, data []byte) response {
 	if len(data) == 0 {
 		return status(c.done())
 	}
-	switch {
-	case c.cfg.Terminal && cmd.data == nil && cmd.le >= 0 && cmd.le < maxShort && cmd.le != len(data) && !cmd.extended:
-		if cmd.le > len(data) && exact(cmd.ins) {
-			return status(swExactLength | uint16(len(data)&0xFF))
-		}
-	case c.cfg.Terminal && (cmd.data != nil || cmd.le < 0):
-		ch.pending = data
-		return status(swMoreData | remaining(data))
-	case cmd.le < 0:
+	if c.cfg.Terminal && exact(cmd.ins) && cmd.le > len(data) && cmd.le < maxShort {
+		return status(swExactLength | uint16(len(data)))
+	}
+	if cmd.le < 0 || c.cfg.Terminal && cmd.data != nil {
 		ch.pending = data
 		return status(swMoreData | remaining(data))
 	}
@@ -272,7 +270,6 @@ func (c *Card) done() uint16 {
 
 // Instructions. ETSI TS 102 221, table 10.5.
 const (
-	insDeactivate       = 0x04
 	insTerminalProfile  = 0x10
 	insFetch            = 0x12
 	insTerminalResponse = 0x14
@@ -303,7 +300,7 @@ func (c *Card) dispatch(ch *channel, cmd *command) ([]byte, error) {
 		case insStoreData:
 			return c.storeData(ch, cmd)
 		case insStatus:
-			return c.status(ch, cmd)
+			return c.describe(ch, cmd)
 		case insTerminalCap:
 			return nil, c.terminalCapability(cmd)
 		case insTerminalProfile, insFetch, insTerminalResponse, insEnvelope:

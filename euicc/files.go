@@ -493,8 +493,8 @@ func (c *Card) searchRecord(ch *channel, cmd *command) ([]byte, error) {
 	return found, nil
 }
 
-// status describes the current directory. ETSI TS 102 221, 11.1.2.
-func (c *Card) status(ch *channel, cmd *command) ([]byte, error) {
+// describe answers STATUS with the current directory. ETSI TS 102 221, 11.1.2.
+func (c *Card) describe(ch *channel, cmd *command) ([]byte, error) {
 	if cmd.p1 > 0x02 {
 		return nil, refusal(swWrongP1P2)
 	}

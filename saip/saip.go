@@ -45,7 +45,7 @@ func Parse(der []byte) (*Package, error) {
 	p := &Package{}
 	for i, n := range nodes {
 		e := &Element{Kind: Kind(n.tag), node: n}
-		if !n.tag.Constructed() || n.tag&0xC0 == 0 {
+		if !n.tag.Constructed() || n.raw[0]&0xC0 == 0 {
 			return nil, fmt.Errorf("read profile package: element %d has tag %s, which no profile element has", i+1, n.tag)
 		}
 		if e.Kind != KindHeader {

@@ -32,15 +32,15 @@ func (d *DB) Backup(ctx context.Context, path string) error {
 	return nil
 }
 
-// vacuumInto copies under a read transaction of a reading connection, so
-// nobody who writes waits.
+// vacuumInto copies under a read transaction, so nobody who writes waits. It needs
+// a connection of its own: the readers' may not write anything, not even a copy.
 func (d *DB) vacuumInto(ctx context.Context, path string) error {
-	conn, err := d.read.Conn(ctx)
+	pool, err := sqlitePool(d.path, true, 1)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, `vacuum into $1`, path); err != nil {
+	defer pool.Close()
+	if _, err := pool.ExecContext(ctx, `vacuum into $1`, path); err != nil {
 		return err
 	}
 	f, err := os.Open(path)

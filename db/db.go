@@ -43,7 +43,7 @@ type Options struct {
 // A DB is one open database. Its methods may be called from any goroutine.
 type DB struct {
 	engine engine
-	url    string
+	path   string // of the SQLite file
 	keys   MasterKey
 
 	read  *sql.DB // SQLite: query_only connections; PostgreSQL: the one pool
@@ -68,7 +68,7 @@ func (e engine) String() string {
 // Open opens the database at url, "sqlite:PATH" or "postgres://…", and brings
 // its schema up to date. Several processes may open one database at once.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
-	d := &DB{url: url, keys: o.MasterKey}
+	d := &DB{keys: o.MasterKey}
 	var err error
 	switch path, isSQLite := strings.CutPrefix(url, "sqlite:"); {
 	case isSQLite && path != "":
@@ -120,7 +120,7 @@ type Query interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Read calls fn with a connection that cannot write. Each statement sees what
+// Read calls fn with a connection for reading; on SQLite one that cannot write. Each statement sees what
 // was committed when it began; statements that must fit together belong in
 // [DB.Snapshot]. Close the rows of one query before the next.
 func (d *DB) Read(ctx context.Context, fn func(q Query) error) error {

@@ -1,8 +1,6 @@
 package db
 
 import (
-	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -66,11 +64,6 @@ func explain(err error) error {
 func repeatable(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == "40001" || e.Code == "40P01")
-}
-
-// gone reports whether the connection was lost before anything was done.
-func gone(err error) bool {
-	return errors.Is(err, driver.ErrBadConn) && !errors.Is(err, context.Canceled)
 }
 
 // withoutPassword makes a database URL fit for a log.

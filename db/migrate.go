@@ -2,8 +2,10 @@ package db
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,6 +114,24 @@ func (d *DB) provider() (*goose.Provider, error) {
 	}
 	return goose.NewProvider(dialect, d.write, dir,
 		goose.WithDisableGlobalRegistry(true), goose.WithTableName("schema_version"), goose.WithLogger(goose.NopLogger()))
+}
+
+// Fingerprint tells one state of the program's schema from another. Tests name
+// their template databases by it.
+func Fingerprint() string {
+	h := sha256.New()
+	names, err := fs.Glob(files, "migrations/*.sql")
+	if err != nil {
+		panic(err) // the pattern is well formed
+	}
+	for _, name := range names {
+		content, err := files.ReadFile(name)
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		fmt.Fprintf(h, "%s %d\n%s", name, len(content), content)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // A Step is one numbered migration and when it was applied, zero if it was not.

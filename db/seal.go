@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -18,8 +19,9 @@ type Secret []byte
 
 const placeholder = "[secret]"
 
+// Format answers every verb alike.
+func (Secret) Format(f fmt.State, _ rune)   { io.WriteString(f, placeholder) }
 func (Secret) String() string               { return placeholder }
-func (Secret) GoString() string             { return placeholder }
 func (Secret) LogValue() slog.Value         { return slog.StringValue(placeholder) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
 
@@ -44,9 +46,11 @@ const (
 	sealedMin = 1 + keyIDLen + nonceLen + tagLen
 )
 
-func (MasterKey) String() string       { return placeholder }
-func (MasterKey) GoString() string     { return placeholder }
-func (MasterKey) LogValue() slog.Value { return slog.StringValue(placeholder) }
+// Format answers every verb alike.
+func (MasterKey) Format(f fmt.State, _ rune)   { io.WriteString(f, placeholder) }
+func (MasterKey) String() string               { return placeholder }
+func (MasterKey) LogValue() slog.Value         { return slog.StringValue(placeholder) }
+func (MasterKey) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
 
 // IsZero reports whether there is no key at all.
 func (k MasterKey) IsZero() bool { return len(k.keys) == 0 }

@@ -15,7 +15,7 @@ import (
 // that writers queue in the process instead of failing in the engine, and
 // several that may only read.
 func (d *DB) openSQLite(path string, o Options) error {
-	d.engine = sqliteEngine
+	d.engine, d.path = sqliteEngine, path
 	readers := o.Readers
 	if readers == 0 {
 		readers = max(4, 2*runtime.GOMAXPROCS(0))

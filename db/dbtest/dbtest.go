@@ -12,9 +12,11 @@ package dbtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -117,20 +119,36 @@ func SQLiteURL(t testing.TB) string {
 
 // postgres is the server of this process and its template database.
 var postgres = sync.OnceValues(func() (*pgServer, error) {
-	url := os.Getenv(server.Variable)
-	if url == "" {
-		s, err := server.Start()
-		if err != nil {
-			return nil, err
-		}
-		url = s.URL // stops when this process ends
+	if url := os.Getenv(server.Variable); url != "" {
+		return newPgServer(url)
 	}
-	return newPgServer(url)
+	started, err := server.Start()
+	if err != nil {
+		return nil, err
+	}
+	s, err := newPgServer(started.URL)
+	if err != nil {
+		return nil, errors.Join(err, started.Stop())
+	}
+	s.started = started
+	return s, nil
 })
 
 // PostgresURL makes a fresh database with the schema in place and returns its
 // URL. It goes away after the test.
 func PostgresURL(t testing.TB) string {
+	t.Helper()
+	s := serverFor(t)
+	return s.database(t, s.template)
+}
+
+// EmptyPostgresURL is PostgresURL without any schema.
+func EmptyPostgresURL(t testing.TB) string {
+	t.Helper()
+	return serverFor(t).database(t, "template0")
+}
+
+func serverFor(t testing.TB) *pgServer {
 	t.Helper()
 	s, err := postgres()
 	if server.IsAbsent(err) {
@@ -139,13 +157,17 @@ func PostgresURL(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("PostgreSQL for tests: %v", err)
 	}
-	name := "godwit_test_" + rand.Text()
-	quoted := pgx.Identifier{name}.Sanitize()
-	if err := s.exec("create database " + quoted + " template " + s.template); err != nil {
+	return s
+}
+
+func (s *pgServer) database(t testing.TB, template string) string {
+	t.Helper()
+	name := "godwit_test_" + strings.ToLower(rand.Text())
+	if err := s.exec("create database " + name + " template " + template); err != nil {
 		t.Fatalf("create database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := s.exec("drop database if exists " + quoted + " with (force)"); err != nil {
+		if err := s.exec("drop database if exists " + name + " with (force)"); err != nil {
 			t.Errorf("drop database: %v", err)
 		}
 	})
@@ -154,24 +176,50 @@ func PostgresURL(t testing.TB) string {
 
 type pgServer struct {
 	url      string
-	template string // quoted
+	template string
+	started  *server.Server // kept, because it ends when nothing refers to it
 }
 
-// newPgServer makes the template database, which carries the process's own
-// name: other processes may run another state of the schema.
+// templateLock is the key of the advisory lock under which a template is made.
+const templateLock = 0x60D818
+
+// newPgServer makes the template database if the server has none for the
+// present schema.
 func newPgServer(url string) (*pgServer, error) {
-	s := &pgServer{url: url}
-	name := "godwit_template_" + rand.Text()
-	s.template = pgx.Identifier{name}.Sanitize()
-	// Text sorts by octets, as on SQLite.
-	if err := s.exec("create database " + s.template + " template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"); err != nil {
-		return nil, err
-	}
-	d, err := db.Open(context.Background(), s.urlOf(name), Options())
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	return s, d.Close()
+	defer conn.Close(ctx) // which gives back the lock
+	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", templateLock); err != nil {
+		return nil, err
+	}
+	name := "godwit_template_" + db.Fingerprint()
+	s := &pgServer{url: url, template: name}
+	var there bool
+	if err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).Scan(&there); err != nil || there {
+		return s, err
+	}
+	// It gets its name when it is complete. Text sorts by octets, as on SQLite.
+	draft := name + "_draft"
+	for _, statement := range []string{
+		"drop database if exists " + draft + " with (force)",
+		"create database " + draft + " template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'",
+	} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return nil, err
+		}
+	}
+	d, err := db.Open(ctx, s.urlOf(draft), Options())
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Close(); err != nil {
+		return nil, err
+	}
+	_, err = conn.Exec(ctx, "alter database "+draft+" rename to "+name)
+	return s, err
 }
 
 func (s *pgServer) urlOf(database string) string {

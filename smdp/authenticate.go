@@ -138,7 +138,11 @@ func (l *Listener) offer(ctx context.Context, c *client) (*rsp.AuthenticateClien
 	case p.DownloadAttempts >= l.cfg.MaxDownloadAttempts:
 		final = rsp.Refuse(rsp.TooManyDownloads, "the profile was asked for %d times", p.DownloadAttempts)
 	default:
-		final = t.eligible(c.info, c.in)
+		personal, err := l.personal(p, t.defaults)
+		if err != nil {
+			return nil, err
+		}
+		final = t.eligible(t.template.NeedsFor(&personal), c.info, c.in)
 	}
 	if final != nil {
 		return nil, l.end(ctx, p, c, final)

@@ -29,8 +29,11 @@ type Operator struct {
 	Progress  string   `json:"progress_url,omitempty"` // base of its ES2+ address for progress calls
 }
 
+// LocalRequester is the functionRequesterIdentifier of the program's own calls.
+const LocalRequester = "godwit"
+
 // local is the program itself.
-var local = Operator{ID: LocalOperator, Name: "Godwit", Requester: "godwit", Types: []string{"*"}}
+var local = Operator{ID: LocalOperator, Name: "Godwit", Requester: LocalRequester, Types: []string{"*"}}
 
 // may reports whether the operator may order a profile type.
 func (o *Operator) may(profileType string) bool {

@@ -69,7 +69,7 @@ type loadedType struct {
 	id         string
 	name       string
 	template   *saip.Template
-	needs      saip.Needs
+	fields     map[string]bool // fields of personal data that the template has a place for
 	metadata   rsp.Metadata // of all profiles of the type; copy it before use
 	access     []rsp.Technology
 	protection Protection
@@ -184,7 +184,10 @@ func (t *ProfileType) prepare(address string) (*loadedType, error) {
 	if out.template, err = saip.NewTemplate(t.ID, t.Template); err != nil {
 		return nil, fault.Field("template", "%v", err)
 	}
-	out.needs = out.template.Needs()
+	out.fields = map[string]bool{}
+	for _, name := range out.template.Fields() {
+		out.fields[name] = true
+	}
 	return out, nil
 }
 
@@ -222,6 +225,31 @@ func (s *Server) AddType(ctx context.Context, t ProfileType) error {
 		}
 		return nil
 	})
+}
+
+// AddBuiltinTypes stores the profile types that come with the program, unless
+// they are there: one for each template, its id the template's name. Their
+// profiles report to this server what becomes of them.
+func (s *Server) AddBuiltinTypes(ctx context.Context) error {
+	for _, template := range saip.Templates() {
+		if _, err := s.loadType(ctx, template.Name); !errors.Is(err, errNoType) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		err := s.AddType(ctx, ProfileType{
+			ID: template.Name, Template: template.Bytes(), Protection: PPK,
+			Metadata: Metadata{
+				ServiceProvider: "Godwit", Name: "Godwit " + template.Name,
+				Notifications: []Notification{{Events: []string{"enable", "disable", "delete"}}},
+			},
+		})
+		if err != nil && !fault.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return nil
 }
 
 func typeRow(id string) string { return "profile_type/" + id + "/defaults" }
@@ -305,7 +333,7 @@ func (t *loadedType) metadataOf(iccid ident.ICCID) *rsp.Metadata {
 
 // eligible decides whether an eUICC in a device can carry a profile of the type.
 // SGP.22 v2.5, annex F.
-func (t *loadedType) eligible(info *rsp.EUICCInfo2, device *rsp.DeviceInfo) *rsp.Failure {
+func (t *loadedType) eligible(needs saip.Needs, info *rsp.EUICCInfo2, device *rsp.DeviceInfo) *rsp.Failure {
 	refuse := func(format string, args ...any) *rsp.Failure {
 		return rsp.Refuse(rsp.NoEligibleProfile, format, args...)
 	}
@@ -318,18 +346,18 @@ func (t *loadedType) eligible(info *rsp.EUICCInfo2, device *rsp.DeviceInfo) *rsp
 	if t.metadata.Class == rsp.ClassTest && info.RSP&rsp.TestProfileSupport == 0 {
 		return refuse("the eUICC takes no test profiles")
 	}
-	if v := (rsp.Version{byte(t.needs.Major), byte(t.needs.Minor)}); !info.Reads(v) {
-		return refuse("the eUICC reads profile packages of version %s, the profile has version %d.%d", info.ProfileVersion, t.needs.Major, t.needs.Minor)
+	if v := (rsp.Version{byte(needs.Major), byte(needs.Minor)}); !info.Reads(v) {
+		return refuse("the eUICC reads profile packages of version %s, the profile has version %d.%d", info.ProfileVersion, needs.Major, needs.Minor)
 	}
-	if missing := t.needs.Missing(uint64(info.UICC)); len(missing) > 0 {
+	if missing := needs.Missing(uint64(info.UICC)); len(missing) > 0 {
 		return refuse("the eUICC lacks %s", strings.Join(missing, ", "))
 	}
 	if i := slices.IndexFunc(t.access, func(a rsp.Technology) bool { return device.Releases[a].IsZero() }); i >= 0 {
 		return refuse("the device lacks a radio access that the profile needs")
 	}
 	// A card that says nothing about its memory is believed to have enough.
-	if free := int(info.Resource.FreeNonVolatile); free > 0 && free < t.needs.Memory {
-		return rsp.Refuse(rsp.MemoryInsufficient, "the profile needs %d octets, the eUICC has %d", t.needs.Memory, free)
+	if free := int(info.Resource.FreeNonVolatile); free > 0 && free < needs.Memory {
+		return rsp.Refuse(rsp.MemoryInsufficient, "the profile needs %d octets, the eUICC has %d", needs.Memory, free)
 	}
 	return nil
 }

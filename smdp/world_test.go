@@ -1,0 +1,632 @@
+package smdp
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"godwit/db"
+	"godwit/ident"
+	"godwit/pki"
+	"godwit/rsp"
+	"godwit/saip"
+)
+
+const address = "smdp.example.com"
+
+// A world is an SM-DP+ on a real database behind real TLS, with CIs of its own.
+type world struct {
+	t        *testing.T
+	db       *db.DB
+	server   *Server
+	listener *Listener
+	url      string
+	client   *http.Client
+	cis      map[pki.Curve]*pki.Issuer
+	eums     map[pki.Curve]*pki.Issuer
+	clock    *clock
+
+	mu       sync.Mutex
+	progress []rsp.ProgressInfo
+	chips    int
+	calls    int
+}
+
+// A clock that a test turns forward.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) forward(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += d
+}
+
+// authorities are made once: keys and certificates of both curves.
+var authorities = sync.OnceValue(func() map[pki.Curve][2]*pki.Issuer {
+	out := map[pki.Curve][2]*pki.Issuer{}
+	for _, curve := range []pki.Curve{pki.P256, pki.BrainpoolP256r1} {
+		since := time.Now().Add(-time.Hour)
+		ci, err := pki.NewTestCI(curve, pki.Request{NotBefore: since})
+		if err != nil {
+			panic(err)
+		}
+		eum, err := ci.IssueEUM(pki.Request{
+			Role: pki.EUM, Subject: pki.Subject{Country: "XX", Organization: "Test EUM", CommonName: "Test EUM"},
+			OID: "2.999.5", EIDPrefix: "89049032", NotBefore: since,
+		})
+		if err != nil {
+			panic(err)
+		}
+		out[curve] = [2]*pki.Issuer{ci, eum}
+	}
+	return out
+})
+
+var identities = sync.OnceValue(func() []*pki.Identity {
+	var out []*pki.Identity
+	for _, curve := range []pki.Curve{pki.P256, pki.BrainpoolP256r1} {
+		i, err := authorities()[curve][0].IssueIdentity(pki.Subject{Organization: "Test", CommonName: "Test SM-DP+"}, "2.999.10",
+			[]string{address, "127.0.0.1"}, time.Now().Add(-time.Hour))
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, i)
+	}
+	return out
+})
+
+// newWorld opens an SM-DP+ on d. change may alter the configuration.
+func newWorld(t *testing.T, d *db.DB, change ...func(*Config)) *world {
+	t.Helper()
+	w := &world{t: t, db: d, clock: &clock{}, cis: map[pki.Curve]*pki.Issuer{}, eums: map[pki.Curve]*pki.Issuer{}}
+	for curve, pair := range authorities() {
+		w.cis[curve], w.eums[curve] = pair[0], pair[1]
+	}
+	config := Config{Addresses: []string{address}, Now: w.clock.now, Progress: func(_ context.Context, infos []rsp.ProgressInfo) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.progress = append(w.progress, infos...)
+		return nil
+	}}
+	for _, c := range change {
+		c(&config)
+	}
+	var err error
+	if w.server, err = Open(t.Context(), d, config); err != nil {
+		t.Fatal(err)
+	}
+	if w.listener, err = w.server.Listen(Trust{Identities: identities()}); err != nil {
+		t.Fatal(err)
+	}
+	w.url, w.client = serve(t, w.listener)
+	if err := w.server.AddBuiltinTypes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// serve puts a listener behind TLS and returns its address with a client that
+// trusts it.
+func serve(t *testing.T, l *Listener) (string, *http.Client) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(l.Handler())
+	config, err := l.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.TLS = config
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.URL, &http.Client{Transport: &http.Transport{TLSClientConfig: clientTLS()}, Timeout: time.Minute}
+}
+
+func clientTLS() *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authorities()[pki.P256][0].Certificate.PEM())
+	return &tls.Config{RootCAs: pool}
+}
+
+// stock brings n fresh profiles of a type into stock.
+func (w *world) stock(profileType string, n int) {
+	w.t.Helper()
+	w.mu.Lock()
+	w.calls++
+	first := w.calls
+	w.mu.Unlock()
+	if _, err := w.server.Generate(w.t.Context(), Range{
+		Type: profileType, ICCID: fmt.Sprintf("8988%07d00000000", first)[:19], IMSI: ident.IMSI(fmt.Sprintf("00101%04d000000", first)), Count: n,
+	}, nil); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// An order of the program itself, ready for download.
+type order struct {
+	iccid ident.ICCID
+	id    ident.MatchingID
+}
+
+// wish says what order is wanted.
+type wish struct {
+	typ     string // minimal-usim when empty
+	eid     ident.EID
+	id      *ident.MatchingID
+	code    string
+	held    bool // not released
+	noStock bool
+	smds    string
+}
+
+func (w *world) order(want wish) order {
+	w.t.Helper()
+	if want.typ == "" {
+		want.typ = "minimal-usim"
+	}
+	if !want.noStock {
+		w.stock(want.typ, 1)
+	}
+	ordered, err := w.server.DownloadOrders(w.t.Context(), LocalOperator, []rsp.DownloadOrder{{Type: want.typ, EID: want.eid}})
+	if err == nil {
+		err = ordered[0].Header.Err()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	confirmed, err := w.server.ConfirmOrders(w.t.Context(), LocalOperator, []rsp.ConfirmOrder{{
+		ICCID: ordered[0].ICCID, EID: want.eid, MatchingID: want.id, ConfirmationCode: want.code, Release: !want.held, SMDSAddress: want.smds,
+	}})
+	if err == nil {
+		err = confirmed[0].Header.Err()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return order{ordered[0].ICCID, confirmed[0].MatchingID}
+}
+
+// state returns where a profile stands.
+func (w *world) profile(iccid ident.ICCID) ProfileInfo {
+	w.t.Helper()
+	info, ok, err := w.server.Profile(w.t.Context(), iccid)
+	if err != nil || !ok {
+		w.t.Fatalf("profile %s: found %v, error %v", iccid, ok, err)
+	}
+	return info
+}
+
+func (w *world) wantState(iccid ident.ICCID, want State) {
+	w.t.Helper()
+	if got := w.profile(iccid); got.State != want {
+		w.t.Errorf("profile is %s (%s), want %s", got.State, got.Failure, want)
+	}
+}
+
+// heard delivers what waits in the outbox and returns what the program has heard about a profile.
+func (w *world) heard(iccid ident.ICCID) []rsp.ProgressInfo {
+	w.t.Helper()
+	for {
+		n, err := w.server.out.drain(w.t.Context(), `receiver = 'local'`, 100)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []rsp.ProgressInfo
+	for _, info := range w.progress {
+		if info.ICCID == iccid {
+			out = append(out, info)
+		}
+	}
+	return out
+}
+
+// wantHeard checks the last report about a profile. code is "" for success.
+func (w *world) wantHeard(iccid ident.ICCID, point rsp.NotificationPoint, code string) rsp.ProgressInfo {
+	w.t.Helper()
+	infos := w.heard(iccid)
+	if len(infos) == 0 {
+		w.t.Errorf("nothing was heard about %s, want point %d", iccid, point)
+		return rsp.ProgressInfo{}
+	}
+	last := infos[len(infos)-1]
+	got := ""
+	if last.Status.Code != nil {
+		got = last.Status.Code.StatusCode.String()
+	}
+	if last.Point != point || got != code {
+		w.t.Errorf("heard point %d %q, want point %d %q", last.Point, got, point, code)
+	}
+	return last
+}
+
+// post calls a path with JSON and returns status and body.
+func (w *world) post(path string, in any) (int, []byte) {
+	w.t.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.postRaw(path, rsp.ContentType, body)
+}
+
+func (w *world) postRaw(path, contentType string, body []byte) (int, []byte) {
+	w.t.Helper()
+	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+path, bytes.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", contentType)
+	request.Header.Set(rsp.HeaderProtocol, "gsma/rsp/v2.2.2")
+	answer, err := w.client.Do(request)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if answer.StatusCode == http.StatusOK && answer.Header.Get(rsp.HeaderProtocol) == "" {
+		w.t.Errorf("%s answers without %s", path, rsp.HeaderProtocol)
+	}
+	return answer.StatusCode, content
+}
+
+// call calls a function of ES9+ and reads its answer, which must come with
+// HTTP status 200.
+func call[R any](w *world, function string, in any) *R {
+	w.t.Helper()
+	status, body := w.post(rsp.PathES9+function, in)
+	if status != http.StatusOK {
+		w.t.Fatalf("%s: HTTP status %d: %s", function, status, body)
+	}
+	out := new(R)
+	if err := json.Unmarshal(body, out); err != nil {
+		w.t.Fatalf("%s: %v in %s", function, err, body)
+	}
+	return out
+}
+
+// wantCode checks the result of a function; "" is success.
+func wantCode(t *testing.T, h rsp.ResponseHeader, want string) {
+	t.Helper()
+	got := ""
+	if err := h.Err(); err != nil {
+		f, _ := rsp.AsFailure(err)
+		got = f.StatusCode.String()
+	}
+	if got != want {
+		t.Errorf("status code %q (%v), want %q", got, h.Err(), want)
+	}
+}
+
+// A chip is an eUICC made of nothing but keys, certificates and the messages.
+type chip struct {
+	w     *world
+	eid   ident.EID
+	cred  *pki.Credential
+	eum   []byte
+	curve pki.Curve
+	info1 rsp.EUICCInfo1
+	info2 rsp.EUICCInfo2
+	seq   int64
+	key   *pki.AgreementKey // one-time key, kept for retries
+}
+
+func (w *world) chip(curves ...pki.Curve) *chip {
+	w.t.Helper()
+	if len(curves) == 0 {
+		curves = []pki.Curve{pki.P256}
+	}
+	w.mu.Lock()
+	w.chips++
+	n := w.chips
+	w.mu.Unlock()
+	eid, err := ident.NewEID(fmt.Sprintf("89049032%022d", n))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	eum := w.eums[curves[0]]
+	cred, err := eum.Issue(pki.Request{Role: pki.EUICC, Subject: pki.Subject{CommonName: "Test eUICC"}, EID: eid, NotBefore: time.Now().Add(-time.Hour)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var ids [][]byte
+	for _, c := range curves {
+		ids = append(ids, w.cis[c].Certificate.SubjectKeyID)
+	}
+	return newChip(w, eid, cred, eum.Certificate.Raw, curves[0], ids)
+}
+
+func newChip(w *world, eid ident.EID, cred *pki.Credential, eum []byte, curve pki.Curve, ids [][]byte) *chip {
+	return &chip{
+		w: w, eid: eid, cred: cred, eum: eum, curve: curve,
+		info1: rsp.EUICCInfo1{SVN: rsp.Version{2, 5, 0}, Verification: ids, Signing: ids},
+		info2: rsp.EUICCInfo2{
+			ProfileVersion: rsp.Version{2, 3, 1}, SVN: rsp.Version{2, 5, 0}, Firmware: rsp.Version{1, 0, 0},
+			Resource: rsp.CardResource{FreeNonVolatile: 1 << 20, FreeVolatile: 64 << 10},
+			UICC:     1<<32 - 1, RSP: rsp.AdditionalProfile, Verification: ids, Signing: ids,
+			ProtectionProfile: rsp.Version{1, 0, 0}, SASAccreditation: "GI-BA-UP-0419",
+		},
+	}
+}
+
+// A session is one run of a chip with the server, step by step.
+type session struct {
+	*chip
+	challenge []byte
+	initiated *rsp.InitiateAuthenticationResponse
+	offered   *rsp.AuthenticateClientResponse
+	proof     []byte // euiccSignature1
+}
+
+// start makes the first call and verifies the server as an eUICC does.
+func (c *chip) start() *session {
+	c.w.t.Helper()
+	s := &session{chip: c, challenge: rsp.NewChallenge()}
+	s.initiated = call[rsp.InitiateAuthenticationResponse](c.w, rsp.FnInitiateAuthentication, rsp.InitiateAuthenticationRequest{
+		SMDPAddress: address, EUICCChallenge: s.challenge, EUICCInfo1: c.info1.Append(nil),
+	})
+	wantCode(c.w.t, s.initiated.Header, "")
+	return s
+}
+
+// answer is the chip's proof of who it is. change may falsify what is signed.
+func (s *session) answer(matchingID *string, change func(*rsp.ServerSigned1)) []byte {
+	s.w.t.Helper()
+	server, err := rsp.ReadServerSigned1(s.initiated.ServerSigned1)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	if change != nil {
+		change(server)
+	}
+	context := rsp.CtxParams1{MatchingID: matchingID, Device: rsp.DeviceInfo{TAC: [4]byte{0x35, 0x29, 0x06, 0x11}}}
+	context.Device.Releases[rsp.EUTRANEPC] = rsp.Version{15, 0, 0}
+	signed := rsp.AppendEUICCSigned1(nil, server, s.info2.Append(nil), context.Append(nil))
+	return s.signAnswer(signed)
+}
+
+func (s *session) signAnswer(signed []byte) []byte {
+	var err error
+	if s.proof, err = s.cred.Sign(signed); err != nil {
+		s.w.t.Fatal(err)
+	}
+	return rsp.AppendAuthenticateServerResponse(nil, signed, s.proof, s.cred.Certificate.Raw, s.eum)
+}
+
+// authenticate makes the second call.
+func (s *session) authenticate(matchingID *string) rsp.ResponseHeader {
+	s.w.t.Helper()
+	return s.authenticateWith(s.answer(matchingID, nil))
+}
+
+func (s *session) authenticateWith(answer []byte) rsp.ResponseHeader {
+	s.w.t.Helper()
+	s.offered = call[rsp.AuthenticateClientResponse](s.w, rsp.FnAuthenticateClient, rsp.AuthenticateClientRequest{
+		TransactionID: s.initiated.TransactionID, AuthenticateServerResponse: answer,
+	})
+	return s.offered.Header
+}
+
+// prepare is the chip's answer to PrepareDownload.
+func (s *session) prepare(code string) []byte {
+	s.w.t.Helper()
+	certificate, err := pki.ParseCertificate(s.offered.SMDPCertificate)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	signature, err := rsp.ParseSignature(s.offered.SMDPSignature2)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	covered := rsp.AppendSignature(bytes.Clone(s.offered.SMDPSigned2), s.proof)
+	if !certificate.PublicKey.Verify(covered, signature) {
+		s.w.t.Error("smdpSignature2 does not verify")
+	}
+	if s.key == nil {
+		s.newKey()
+	}
+	return s.prepareWith(s.key.Public(), code)
+}
+
+func (c *chip) newKey() {
+	c.w.t.Helper()
+	var err error
+	if c.key, err = pki.GenerateAgreementKey(c.curve); err != nil {
+		c.w.t.Fatal(err)
+	}
+}
+
+func (s *session) prepareWith(point []byte, code string) []byte {
+	s.w.t.Helper()
+	var hashed []byte
+	if code != "" {
+		h := rsp.HashCodeForRun(rsp.HashCode(code), s.initiated.TransactionID)
+		hashed = h[:]
+	}
+	signature, err := rsp.ParseSignature(s.offered.SMDPSignature2)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	signed := rsp.AppendEUICCSigned2(nil, s.initiated.TransactionID, point, hashed)
+	own, err := rsp.SignEUICCSigned2(s.cred.Key, signed, signature)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	return rsp.AppendPrepareDownloadResponse(nil, signed, own)
+}
+
+// download makes the third call.
+func (s *session) download(code string) (*rsp.GetBoundProfilePackageResponse, rsp.ResponseHeader) {
+	s.w.t.Helper()
+	return s.downloadWith(s.prepare(code))
+}
+
+func (s *session) downloadWith(answer []byte) (*rsp.GetBoundProfilePackageResponse, rsp.ResponseHeader) {
+	s.w.t.Helper()
+	got := call[rsp.GetBoundProfilePackageResponse](s.w, rsp.FnGetBoundProfilePackage, rsp.GetBoundProfilePackageRequest{
+		TransactionID: s.initiated.TransactionID, PrepareDownloadResponse: answer,
+	})
+	return got, got.Header
+}
+
+// opened is what a chip finds in a package.
+type opened struct {
+	metadata, profile []byte
+	profileKeys       *rsp.Keys
+	segments          [][]byte // of the profile, as they arrived
+}
+
+// open decrypts a package as an eUICC does, and fails the test when anything
+// in it is wrong.
+func (s *session) open(bpp []byte) opened {
+	s.w.t.Helper()
+	p, err := rsp.ParseBoundProfilePackage(bpp)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	certificate, err := pki.ParseCertificate(s.offered.SMDPCertificate)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	channel, err := rsp.ParseInitialiseSecureChannel(p.Initialise)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	if channel.TransactionID != s.initiated.TransactionID {
+		s.w.t.Error("the package is of another transaction")
+	}
+	if err := channel.Verify(certificate.PublicKey, s.key.Public()); err != nil {
+		s.w.t.Error(err)
+	}
+	z, err := s.key.Agree(channel.ServerKey)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	_, metadata, profile, keys, err := p.Open(rsp.DeriveKeys(z[:], channel.HostID, s.eid))
+	if err != nil {
+		s.w.t.Fatalf("open package: %v", err)
+	}
+	if !rsp.SameMetadata(s.offered.ProfileMetadata, metadata) {
+		s.w.t.Error("the metadata offered are not those bound")
+	}
+	return opened{metadata, profile, keys, p.Profile}
+}
+
+// report sends the chip's word on an installation, and fails unless it is acknowledged.
+func (s *session) report(iccid ident.ICCID, reason rsp.InstallError) []byte {
+	s.w.t.Helper()
+	s.seq++
+	return s.reportAs(rsp.InstallationResult{
+		TransactionID: s.initiated.TransactionID,
+		Notification:  rsp.NotificationMetadata{Sequence: s.seq, Event: rsp.EventInstall, Address: address, ICCID: iccid},
+		OID:           "2.999.10",
+		AID:           rsp.ISDP(0x10),
+		Command:       rsp.CommandLoadElements,
+		Error:         reason,
+		SIMAResponse:  []byte{0x30, 0x07, 0xA0, 0x05, 0x30, 0x03, 0x80, 0x01, 0x00},
+	})
+}
+
+func (s *session) reportAs(result rsp.InstallationResult) []byte {
+	s.w.t.Helper()
+	signed, err := result.Sign(s.cred.Key)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	s.w.notify(signed)
+	return signed
+}
+
+// notify sends a notification, which must be acknowledged with 204.
+func (w *world) notify(pending []byte) {
+	w.t.Helper()
+	if status, body := w.post(rsp.PathES9+rsp.FnHandleNotification, rsp.HandleNotificationRequest{PendingNotification: pending}); status != http.StatusNoContent || len(body) > 0 {
+		w.t.Errorf("notification: HTTP status %d %q, want 204", status, body)
+	}
+}
+
+// cancel makes the cancelling call.
+func (s *session) cancel(reason rsp.CancelReason, change func(id *rsp.TransactionID, oid *ident.OID)) rsp.ResponseHeader {
+	s.w.t.Helper()
+	id, oid := s.initiated.TransactionID, ident.OID("2.999.10")
+	if change != nil {
+		change(&id, &oid)
+	}
+	signed := rsp.AppendCancelSessionSigned(nil, id, oid, reason)
+	signature, err := s.cred.Sign(signed)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	return s.cancelWith(rsp.AppendCancelSessionResponse(nil, signed, signature))
+}
+
+func (s *session) cancelWith(response []byte) rsp.ResponseHeader {
+	s.w.t.Helper()
+	return call[rsp.CancelSessionES9Response](s.w, rsp.FnCancelSession, rsp.CancelSessionES9Request{
+		TransactionID: s.initiated.TransactionID, CancelSessionResponse: response,
+	}).Header
+}
+
+func str(id ident.MatchingID) *string { s := string(id); return &s }
+
+// offeredTo begins a run of a chip and has it offered an order.
+func (w *world) offeredTo(c *chip, o order) *session {
+	w.t.Helper()
+	s := c.start()
+	wantCode(w.t, s.authenticate(str(o.id)), "")
+	return s
+}
+
+// wantProfile checks that a package holds the profile of an ICCID with its
+// keys.
+func (w *world) wantProfile(o opened, iccid ident.ICCID) {
+	w.t.Helper()
+	p, err := saip.Parse(o.profile)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	personal, err := w.server.Personal(w.t.Context(), iccid)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	fs, err := p.FileSystem()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, adf := range fs.ADFs {
+		if adf.AKA == nil || !bytes.Equal(adf.AKA.K, personal.K) || !bytes.Equal(adf.AKA.OPc, personal.OPc) {
+			w.t.Errorf("application %x has not the keys of %s", adf.AID, iccid)
+		}
+	}
+	m, err := rsp.ParseMetadata(o.metadata)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if m.ICCID != iccid {
+		w.t.Errorf("metadata are of %s, want %s", m.ICCID, iccid)
+	}
+}

@@ -1,0 +1,205 @@
+package lpa
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"godwit/rsp"
+	"godwit/tlv"
+)
+
+// maxAnswer is how long an answer of a server may be: a profile package and its
+// base64.
+const maxAnswer = 8 << 20
+
+// A ProtocolError is an answer that is none of SGP.22.
+type ProtocolError struct {
+	URL    string
+	Status int
+	Text   string
+}
+
+func (e *ProtocolError) Error() string {
+	if e.Text == "" {
+		return fmt.Sprintf("%s answered HTTP status %d", e.URL, e.Status)
+	}
+	return fmt.Sprintf("%s answered HTTP status %d: %s", e.URL, e.Status, e.Text)
+}
+
+// A server is one SM-DP+ or SM-DS as the LPA calls it.
+type server struct {
+	lpa       *LPA
+	address   string
+	path      string   // of the interface, JSON binding
+	trustedCI [][]byte // CI keys of the chip; nil accepts what the HTTP client accepts
+}
+
+// call makes one function call and reads the answer into answer, a pointer to
+// an answer type with a header. A function that did not succeed is a
+// [*rsp.Failure].
+func call[A any](ctx context.Context, s *server, function string, request any, answer *A, header func(*A) rsp.ResponseHeader) error {
+	if s.lpa.ASN1 {
+		body, err := s.post(ctx, rsp.PathASN1, rsp.ContentTypeASN1, rsp.AppendASN1Request(nil, request))
+		if err != nil {
+			return err
+		}
+		p, err := rsp.ParseASN1Response(body)
+		if err != nil {
+			return err
+		}
+		a, ok := p.(*A)
+		if !ok {
+			return mismatch("the answer is one of another function: %T", p)
+		}
+		*answer = *a
+		return header(answer).Err()
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	body, err = s.post(ctx, s.path+function, rsp.ContentType, body)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return header(answer).Err()
+}
+
+// post sends a request and returns the body of the answer. Status 204 has none.
+func (s *server) post(ctx context.Context, path, contentType string, body []byte) ([]byte, error) {
+	url := "https://" + s.address + path
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	q.Header.Set("Content-Type", contentType)
+	q.Header.Set("User-Agent", rsp.UserAgent)
+	q.Header.Set(rsp.HeaderProtocol, rsp.Protocol)
+	client := s.lpa.HTTP
+	if client == nil {
+		return nil, errors.New("the LPA has no HTTP client")
+	}
+	p, err := client.Do(q)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Body.Close()
+	out, err := io.ReadAll(io.LimitReader(p.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", url, err)
+	}
+	if err := s.checkCI(p); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(out) > maxAnswer:
+		return nil, &ProtocolError{url, p.StatusCode, "the answer is too long"}
+	case p.StatusCode != http.StatusOK && p.StatusCode != http.StatusNoContent:
+		return nil, &ProtocolError{url, p.StatusCode, excerpt(out)}
+	}
+	return out, nil
+}
+
+// checkCI holds the certificate of the connection to the CIs that the chip
+// knows. It is checked for each answer, because assistants with different chips
+// share connections. SGP.22 v2.5, 2.6.6.1.
+func (s *server) checkCI(p *http.Response) error {
+	if s.trustedCI == nil || s.lpa.AnyCI {
+		return nil
+	}
+	if p.TLS == nil || len(p.TLS.PeerCertificates) == 0 {
+		return mismatch("the connection to %s is not protected by TLS", s.address)
+	}
+	id := p.TLS.PeerCertificates[0].AuthorityKeyId
+	if !slices.ContainsFunc(s.trustedCI, func(trusted []byte) bool { return bytes.Equal(trusted, id) }) {
+		return mismatch("the TLS certificate of %s is of a CI that the eUICC does not know: key %X", s.address, id)
+	}
+	return nil
+}
+
+// excerpt returns the beginning of a text answer.
+func excerpt(b []byte) string {
+	s := strings.ToValidUTF8(string(b[:min(len(b), 200)]), "?")
+	return strings.Join(strings.Fields(s), " ")
+}
+
+func (s *server) initiateAuthentication(ctx context.Context, challenge, info1 []byte) (*rsp.InitiateAuthenticationResponse, error) {
+	p := &rsp.InitiateAuthenticationResponse{}
+	q := &rsp.InitiateAuthenticationRequest{SMDPAddress: s.address, EUICCChallenge: challenge, EUICCInfo1: info1}
+	err := call(ctx, s, rsp.FnInitiateAuthentication, q, p, func(p *rsp.InitiateAuthenticationResponse) rsp.ResponseHeader { return p.Header })
+	return p, err
+}
+
+func (s *server) authenticateClient(ctx context.Context, id rsp.TransactionID, response []byte) (*rsp.AuthenticateClientResponse, error) {
+	p := &rsp.AuthenticateClientResponse{}
+	q := &rsp.AuthenticateClientRequest{TransactionID: id, AuthenticateServerResponse: response}
+	err := call(ctx, s, rsp.FnAuthenticateClient, q, p, func(p *rsp.AuthenticateClientResponse) rsp.ResponseHeader { return p.Header })
+	return p, err
+}
+
+func (s *server) events(ctx context.Context, id rsp.TransactionID, response []byte) (*rsp.AuthenticateClientES11Response, error) {
+	p := &rsp.AuthenticateClientES11Response{}
+	q := &rsp.AuthenticateClientRequest{TransactionID: id, AuthenticateServerResponse: response}
+	err := call(ctx, s, rsp.FnAuthenticateClient, q, p, func(p *rsp.AuthenticateClientES11Response) rsp.ResponseHeader { return p.Header })
+	return p, err
+}
+
+func (s *server) getBoundProfilePackage(ctx context.Context, id rsp.TransactionID, response []byte) (*rsp.GetBoundProfilePackageResponse, error) {
+	p := &rsp.GetBoundProfilePackageResponse{}
+	q := &rsp.GetBoundProfilePackageRequest{TransactionID: id, PrepareDownloadResponse: response}
+	err := call(ctx, s, rsp.FnGetBoundProfilePackage, q, p, func(p *rsp.GetBoundProfilePackageResponse) rsp.ResponseHeader { return p.Header })
+	return p, err
+}
+
+func (s *server) cancelSession(ctx context.Context, id rsp.TransactionID, response []byte) error {
+	p := &rsp.CancelSessionES9Response{}
+	q := &rsp.CancelSessionES9Request{TransactionID: id, CancelSessionResponse: response}
+	return call(ctx, s, rsp.FnCancelSession, q, p, func(p *rsp.CancelSessionES9Response) rsp.ResponseHeader { return p.Header })
+}
+
+// handleNotification delivers a notification. Only status 204 means that the
+// server has it; some answer 200 with an empty body, which means the same.
+func (s *server) handleNotification(ctx context.Context, notification []byte) error {
+	q := &rsp.HandleNotificationRequest{PendingNotification: notification}
+	if s.lpa.ASN1 {
+		_, err := s.post(ctx, rsp.PathASN1, rsp.ContentTypeASN1, rsp.AppendASN1Request(nil, q))
+		return err
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	out, err := s.post(ctx, s.path+rsp.FnHandleNotification, rsp.ContentType, body)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(out)) == 0 {
+		return nil
+	}
+	var p struct {
+		Header rsp.ResponseHeader `json:"header"`
+	}
+	if err := json.Unmarshal(out, &p); err != nil {
+		return &ProtocolError{"https://" + s.address, http.StatusOK, excerpt(out)}
+	}
+	return p.Header.Err()
+}
+
+// keyID returns the content of the OCTET STRING euiccCiPKIdToBeUsed.
+func keyID(der []byte) ([]byte, error) {
+	e, err := tlv.ParseTag(der, tlv.OctetString)
+	if err != nil {
+		return nil, fmt.Errorf("read euiccCiPKIdToBeUsed: %w", err)
+	}
+	return e.Value, nil
+}

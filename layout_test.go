@@ -17,8 +17,8 @@ import (
 // floors are the packages of the module from the ground up. A package imports
 // only from floors below its own. docs/architecture.md says what each is for.
 var floors = [][]string{
-	{"tlv", "fault", "ident", "internal/reference"},
-	{"pki", "saip", "milenage", "db", "db/dbtest"},
+	{"tlv", "fault", "ident", "milenage", "internal/reference"},
+	{"pki", "saip", "db", "db/dbtest"},
 	{"rsp", "explain", "jobs"},
 	{"event", "callback", "es2", "trust"},
 	{"account"},

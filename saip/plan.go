@@ -157,6 +157,7 @@ type filling struct {
 	plan     *plan
 	lengths  []int // of branches, in the order of a walk, parents first
 	next     int
+	total    int // length of the whole package
 }
 
 // forget drops what is secret or large.
@@ -185,8 +186,9 @@ func (f *filling) fill(pl *plan, p *Personal) error {
 		}
 		f.ends = append(f.ends, len(f.written))
 	}
+	f.total = 0
 	for i := range pl.parts {
-		f.measure(&pl.parts[i])
+		f.total += f.measure(&pl.parts[i])
 	}
 	return nil
 }

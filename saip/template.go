@@ -94,7 +94,7 @@ func (t *Template) Fields() []string {
 // value that is malformed, or that the template has no place for, is refused
 // with the name of its field.
 func (t *Template) Personalise(p *Personal) ([]byte, error) {
-	return t.Append(make([]byte, 0, len(t.der)+512), p)
+	return t.Append(nil, p)
 }
 
 // Append is [Template.Personalise] into a buffer of the caller.
@@ -107,7 +107,7 @@ func (t *Template) Append(dst []byte, p *Personal) ([]byte, error) {
 	if err := f.fill(t.plan, p); err != nil {
 		return nil, err
 	}
-	f.next = 0
+	f.next, dst = 0, slices.Grow(dst, f.total)
 	for i := range t.plan.parts {
 		dst = f.append(dst, &t.plan.parts[i])
 	}

@@ -78,11 +78,11 @@ func TestPersonaliseEveryField(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, path, want string }{
 		{"EF.ICCID", "2FE2", "989400000000000010f7"},
-		{"EF.IMSI", "7FD06F07", "082926241232547698" + ""},
+		{"EF.IMSI", "7FD06F07", "082926242143658709"},
 		{"EF.ACC of digit 0", "7FD06F78", "0001"},
 		{"EF.AD", "7FD06FAD", "00000002"},
 		{"EF.SPN in the GSM alphabet", "7FD06F46", "01" + "4b7e7374656e6e65747a" + "ffffffffffff"},
-		{"EF.SMSP", "7FD06F42", "ffffffffffffffffffffe1ffffffffffffffffffffffff07919471016700" + "00ffffffffff0000a9"[2:]},
+		{"EF.SMSP", "7FD06F42", "ffffffffffffffffffffe1ffffffffffffffffffffffff0791947101670000ffffffff0000a9"},
 		{"EF.MSISDN", "7FD06F40", "ffffffffffffffffffff0891945111325476f8ffffffffff"},
 		{"EF.IMPI from the IMSI", "7FB06F02", "8031" + hex.EncodeToString([]byte("262421234567890@ims.mnc042.mcc262.3gppnetwork.org")) + strings.Repeat("ff", 80-51)},
 		{"EF.DOMAIN from the IMSI", "7FB06F03", "8021" + hex.EncodeToString([]byte("ims.mnc042.mcc262.3gppnetwork.org")) + strings.Repeat("ff", 64-35)},

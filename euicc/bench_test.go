@@ -399,7 +399,6 @@ func (x *tester) add(n int, changes ...func(*run)) ident.ICCID {
 	return r.metadata.ICCID
 }
 
-
 // testKey is the key of profiles of class test.
 var testKey = unhex("000102030405060708090A0B0C0D0E0F")
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"godwit/explain"
 	"godwit/ident"
 	"godwit/rsp"
 	"godwit/tlv"
@@ -20,23 +21,13 @@ type Chip struct {
 // A StatusWord is a status other than success.
 type StatusWord uint16
 
-// Status words that have a meaning of their own here.
-const (
-	swSuccess    StatusWord = 0x9000
-	swNotFound   StatusWord = 0x6A88
-	swConditions StatusWord = 0x6985
-)
+const swSuccess StatusWord = 0x9000
 
 func (s StatusWord) Error() string {
-	word, ok := map[StatusWord]string{
-		0x6881: "no such logical channel", 0x6982: "security status not satisfied", swConditions: "conditions of use not satisfied",
-		0x6A80: "incorrect data", 0x6A82: "application not found", 0x6A84: "not enough memory", swNotFound: "data not found",
-		0x6D00: "instruction not supported", 0x6E00: "class not supported", 0x6700: "wrong length", 0x6F00: "technical problem",
-	}[s]
-	if !ok {
-		return fmt.Sprintf("card status %04X", uint16(s))
+	if entry, ok := explain.StatusWord(uint16(s)); ok {
+		return fmt.Sprintf("card status %04X: %s", uint16(s), entry.Title)
 	}
-	return fmt.Sprintf("card status %04X: %s", uint16(s), word)
+	return fmt.Sprintf("card status %04X", uint16(s))
 }
 
 // ok reports success. 91xx announces a proactive command: the profile change
@@ -192,7 +183,9 @@ func read[T any](c *Chip, function string, request []byte, parse func([]byte) (T
 }
 
 // EID returns the number of the eUICC.
-func (c *Chip) EID() (ident.EID, error) { return read(c, "GetEID", rsp.AppendGetEID(nil), rsp.ParseEID) }
+func (c *Chip) EID() (ident.EID, error) {
+	return read(c, "GetEID", rsp.AppendGetEID(nil), rsp.ParseEID)
+}
 
 // Info1 returns EUICCInfo1 as it is to be sent.
 func (c *Chip) Info1() ([]byte, error) { return c.ask(rsp.TagEUICCInfo1) }

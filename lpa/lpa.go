@@ -9,10 +9,12 @@ package lpa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"godwit/explain"
 	"godwit/rsp"
 )
 
@@ -105,6 +107,24 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Step, e.Err) }
 // Unwrap returns the error of the step.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Explain returns what is known about the code at the root of err: cause, who
+// must act, next step. Errors of network and card have none.
+func Explain(err error) (explain.Entry, bool) {
+	if f, ok := rsp.AsFailure(err); ok {
+		return explain.Status(f.Subject, f.Reason)
+	}
+	if e, ok := errors.AsType[*ChipError](err); ok {
+		return explain.ES10(e.Function, int(e.Code))
+	}
+	if e, ok := errors.AsType[*InstallError](err); ok {
+		return explain.InstallError(int(e.Command), int(e.Reason))
+	}
+	if sw, ok := errors.AsType[StatusWord](err); ok {
+		return explain.StatusWord(uint16(sw))
+	}
+	return explain.Entry{}, false
+}
+
 // A ChipError is a refusal of the eUICC: the number that a function answered
 // with.
 type ChipError struct {
@@ -113,37 +133,10 @@ type ChipError struct {
 }
 
 func (e *ChipError) Error() string {
-	if name := chipErrors[e.Function][e.Code]; name != "" {
-		return fmt.Sprintf("the eUICC refused %s: %s (%d)", e.Function, name, e.Code)
+	if entry, ok := explain.ES10(e.Function, int(e.Code)); ok {
+		return fmt.Sprintf("the eUICC refused %s: %s (%d)", e.Function, entry.Title, e.Code)
 	}
 	return fmt.Sprintf("the eUICC refused %s with error %d", e.Function, e.Code)
-}
-
-// chipErrors has the words for the numbers, for those who read an error without
-// a table at hand.
-var chipErrors = map[string]map[int64]string{
-	"AuthenticateServer": {
-		1: "the server's certificate is invalid", 2: "the server's signature is wrong", 3: "the curve is not supported",
-		4: "no challenge is outstanding", 5: "the server's OID is wrong", 6: "the challenge differs", 7: "the CI key is unknown",
-		127: "undefined error",
-	},
-	"PrepareDownload": {
-		1: "the certificate for profile binding is invalid", 2: "the server's signature is wrong", 3: "the curve is not supported",
-		4: "no authentication came before", 5: "the transaction is another", 127: "undefined error",
-	},
-	"EnableProfile": {
-		1: "no such profile", 2: "the profile is not disabled", 3: "a policy rule forbids it", 4: "wrong re-enabling", 5: "the card is busy", 127: "undefined error",
-	},
-	"DisableProfile": {
-		1: "no such profile", 2: "the profile is not enabled", 3: "a policy rule forbids it", 5: "the card is busy", 127: "undefined error",
-	},
-	"DeleteProfile": {
-		1: "no such profile", 2: "the profile is not disabled", 3: "a policy rule forbids it", 127: "undefined error",
-	},
-	"SetNickname":                {1: "no such profile", 127: "undefined error"},
-	"eUICCMemoryReset":           {1: "nothing to delete", 5: "the card is busy", 127: "undefined error"},
-	"RemoveNotificationFromList": {1: "no such notification", 127: "undefined error"},
-	"CancelSession":              {5: "the transaction is another", 127: "undefined error"},
 }
 
 // An InstallError is an installation that the eUICC ended: its word is signed
@@ -155,35 +148,12 @@ type InstallError struct {
 }
 
 func (e *InstallError) Error() string {
-	return fmt.Sprintf("the eUICC did not install the profile: %s at %s", installReasons[e.Reason], installCommands[e.Command])
-}
-
-var installReasons = map[rsp.InstallError]string{
-	rsp.InstallIncorrectInput:       "incorrect input values",
-	rsp.InstallInvalidSignature:     "the server's signature is wrong",
-	rsp.InstallInvalidTransactionID: "the transaction is another",
-	rsp.InstallUnsupportedCRT:       "the key agreement is not supported",
-	rsp.InstallUnsupportedOperation: "the operation is not supported",
-	rsp.InstallUnsupportedClass:     "the class of the profile is not supported",
-	rsp.InstallStructure:            "a segment is malformed",
-	rsp.InstallSecurity:             "a segment fails its check",
-	rsp.InstallICCIDExists:          "a profile with this ICCID is there already",
-	rsp.InstallMemory:               "there is not enough memory",
-	rsp.InstallInterrupted:          "it was interrupted",
-	rsp.InstallElement:              "a profile element cannot be processed",
-	rsp.InstallDataMismatch:         "metadata and profile differ",
-	rsp.InstallInvalidTestKey:       "a test profile has a key that is not for tests",
-	rsp.InstallPPRNotAllowed:        "its policy rules are not allowed",
-	rsp.InstallUnknown:              "unknown error",
-}
-
-var installCommands = map[rsp.BPPCommand]string{
-	rsp.CommandInitialise:   "initialiseSecureChannel",
-	rsp.CommandConfigure:    "configureISDP",
-	rsp.CommandMetadata:     "storeMetadata",
-	rsp.CommandMetadata2:    "storeMetadata",
-	rsp.CommandReplaceKeys:  "replaceSessionKeys",
-	rsp.CommandLoadElements: "loadProfileElements",
+	title := "unknown reason"
+	if entry, ok := explain.InstallError(-1, int(e.Reason)); ok {
+		title = entry.Title
+	}
+	command, _ := explain.BPPCommand(int(e.Command))
+	return fmt.Sprintf("the eUICC did not install the profile: %s (reason %d at command %d %s)", title, e.Reason, e.Command, command)
 }
 
 // A CheckError is what the LPA itself found wrong with a server or an answer.

@@ -33,11 +33,11 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("%s answered HTTP status %d: %s", e.URL, e.Status, e.Text)
 }
 
-// A server is one SM-DP+ or SM-DS as the LPA calls it.
+// A server is one SM-DP+ or SM-DS as the LPA calls it. Functions of an SM-DS have
+// the paths of ES9+ too: that is how the LPAs in the field call them.
 type server struct {
 	lpa       *LPA
 	address   string
-	path      string   // of the interface, JSON binding
 	trustedCI [][]byte // CI keys of the chip; nil accepts what the HTTP client accepts
 }
 
@@ -46,7 +46,7 @@ type server struct {
 // [*rsp.Failure].
 func call[A any](ctx context.Context, s *server, function string, request any, answer *A, header func(*A) rsp.ResponseHeader) error {
 	if s.lpa.ASN1 {
-		body, err := s.post(ctx, rsp.PathASN1, rsp.ContentTypeASN1, rsp.AppendASN1Request(nil, request))
+		_, body, err := s.post(ctx, rsp.PathASN1, rsp.ContentTypeASN1, rsp.AppendASN1Request(nil, request))
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func call[A any](ctx context.Context, s *server, function string, request any, a
 	if err != nil {
 		return fmt.Errorf("write request: %w", err)
 	}
-	body, err = s.post(ctx, s.path+function, rsp.ContentType, body)
+	_, body, err = s.post(ctx, rsp.PathES9+function, rsp.ContentType, body)
 	if err != nil {
 		return err
 	}
@@ -75,39 +75,39 @@ func call[A any](ctx context.Context, s *server, function string, request any, a
 	return header(answer).Err()
 }
 
-// post sends a request and returns the body of the answer. Status 204 has none.
-func (s *server) post(ctx context.Context, path, contentType string, body []byte) ([]byte, error) {
+// post sends a request and returns status and body of the answer.
+func (s *server) post(ctx context.Context, path, contentType string, body []byte) (int, []byte, error) {
 	url := "https://" + s.address + path
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	q.Header.Set("Content-Type", contentType)
 	q.Header.Set("User-Agent", rsp.UserAgent)
 	q.Header.Set(rsp.HeaderProtocol, rsp.Protocol)
 	client := s.lpa.HTTP
 	if client == nil {
-		return nil, errors.New("the LPA has no HTTP client")
+		return 0, nil, errors.New("the LPA has no HTTP client")
 	}
 	p, err := client.Do(q)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer p.Body.Close()
 	out, err := io.ReadAll(io.LimitReader(p.Body, maxAnswer+1))
 	if err != nil {
-		return nil, fmt.Errorf("read answer of %s: %w", url, err)
+		return 0, nil, fmt.Errorf("read answer of %s: %w", url, err)
 	}
 	if err := s.checkCI(p); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	switch {
 	case len(out) > maxAnswer:
-		return nil, &ProtocolError{url, p.StatusCode, "the answer is too long"}
+		return 0, nil, &ProtocolError{url, p.StatusCode, "the answer is too long"}
 	case p.StatusCode != http.StatusOK && p.StatusCode != http.StatusNoContent:
-		return nil, &ProtocolError{url, p.StatusCode, excerpt(out)}
+		return 0, nil, &ProtocolError{url, p.StatusCode, excerpt(out)}
 	}
-	return out, nil
+	return p.StatusCode, out, nil
 }
 
 // checkCI holds the certificate of the connection to the CIs that the chip
@@ -168,31 +168,27 @@ func (s *server) cancelSession(ctx context.Context, id rsp.TransactionID, respon
 }
 
 // handleNotification delivers a notification. Only status 204 means that the
-// server has it; some answer 200 with an empty body, which means the same.
+// server has it: a proxy's cheerful 200 must not make the chip forget.
 func (s *server) handleNotification(ctx context.Context, notification []byte) error {
 	q := &rsp.HandleNotificationRequest{PendingNotification: notification}
+	path, contentType, body := rsp.PathASN1, rsp.ContentTypeASN1, []byte(nil)
 	if s.lpa.ASN1 {
-		_, err := s.post(ctx, rsp.PathASN1, rsp.ContentTypeASN1, rsp.AppendASN1Request(nil, q))
+		body = rsp.AppendASN1Request(nil, q)
+	} else {
+		path, contentType = rsp.PathES9+rsp.FnHandleNotification, rsp.ContentType
+		var err error
+		if body, err = json.Marshal(q); err != nil {
+			return fmt.Errorf("write request: %w", err)
+		}
+	}
+	status, out, err := s.post(ctx, path, contentType, body)
+	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(q)
-	if err != nil {
-		return fmt.Errorf("write request: %w", err)
+	if status != http.StatusNoContent {
+		return &ProtocolError{"https://" + s.address + path, status, excerpt(out)}
 	}
-	out, err := s.post(ctx, s.path+rsp.FnHandleNotification, rsp.ContentType, body)
-	if err != nil {
-		return err
-	}
-	if len(bytes.TrimSpace(out)) == 0 {
-		return nil
-	}
-	var p struct {
-		Header rsp.ResponseHeader `json:"header"`
-	}
-	if err := json.Unmarshal(out, &p); err != nil {
-		return &ProtocolError{"https://" + s.address, http.StatusOK, excerpt(out)}
-	}
-	return p.Header.Err()
+	return nil
 }
 
 // keyID returns the content of the OCTET STRING euiccCiPKIdToBeUsed.

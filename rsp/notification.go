@@ -295,6 +295,15 @@ func (p *PendingNotification) VerifyInstallation(key *pki.PublicKey) (*Installat
 	return ParseInstallationResultData(p.signed)
 }
 
+// ReadInstallation reads a profile installation result without a verdict on its
+// signature. It is for the LPA, which got it from the eUICC itself.
+func ReadInstallation(p *PendingNotification) (*InstallationResult, error) {
+	if !p.Installation {
+		return nil, fmt.Errorf("%w: the notification is no profile installation result", tlv.ErrValue)
+	}
+	return ParseInstallationResultData(p.signed)
+}
+
 // VerifyOther checks the eUICC's signature over any other notification, with the
 // key of the certificate that came along and whose chain the caller has checked.
 func (p *PendingNotification) VerifyOther(key *pki.PublicKey) (*NotificationMetadata, error) {

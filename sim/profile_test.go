@@ -315,6 +315,29 @@ func TestUnreachableSMDP(t *testing.T) {
 	})
 }
 
+// TestLostOrderGoesBack gives a profile back whose order was made, but whose
+// answer never came.
+func TestLostOrderGoesBack(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		h.yard.set(func(y *yard) { y.silence["downloadOrder"] = losesAnswer })
+		if _, err := h.Reserve(t.Context(), Reservation{Account: h.account(t, ""), EID: testEID}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := h.reserve(t.Context()); err == nil {
+				t.Fatal("silence was taken for an answer")
+			}
+			h.pass(reservePatience + time.Minute)
+		}
+		if s := h.yard.state(firstICCID); s != "ordered" {
+			t.Fatalf("the profile is %s", s)
+		}
+		h.yard.set(func(y *yard) { clear(y.silence) })
+		run(t, h, func() bool { return h.yard.state(firstICCID) == "cancelled" })
+	})
+}
+
 // TestStrangersProgress passes over reports about profiles of other callers.
 func TestStrangersProgress(t *testing.T) {
 	h := newHouse(t, dbtest.SQLite(t))

@@ -36,11 +36,13 @@ type reserveArgs struct{}
 // Kind names the job.
 func (reserveArgs) Kind() string { return "sim.reserve" }
 
-// cancelArgs is the job that gives an order's profile back.
+// cancelArgs is the job that gives an order's profile back. The ICCID is empty
+// where the answer to the order never came.
 type cancelArgs struct {
 	SID   string      `json:"sid"`
-	ICCID ident.ICCID `json:"iccid"`
+	ICCID ident.ICCID `json:"iccid,omitempty"`
 	EID   ident.EID   `json:"eid,omitempty"`
+	Type  string      `json:"type"`
 }
 
 // Kind names the job.
@@ -145,6 +147,7 @@ func (s *Store) putBack(ctx context.Context, batch []Profile) error {
 			if s.now().Sub(p.CreatedAt) > reservePatience {
 				err = s.fail(ctx, tx, &p, CodeUnreachable, "The SM-DP+ could not be reached for "+reservePatience.String()+
 					". Nothing was charged; reserve again when the operator of this server has looked at its SM-DP+.", event.Event{})
+				err = errors.Join(err, s.cancel(ctx, tx, &p))
 			} else {
 				_, err = tx.ExecContext(ctx, `update esim_profile set lease = 1 where sid = $1`, p.SID)
 			}
@@ -243,8 +246,13 @@ func (s *Store) confirm(ctx context.Context, batch []Profile) ([]Profile, error)
 			return false, err
 		}
 		if taken {
+			proof, err := json.Marshal(results[i])
+			if err != nil {
+				return false, fmt.Errorf("write evidence: %w", err)
+			}
 			return false, s.fail(ctx, tx, p, CodeRefused, fmt.Sprintf("The SM-DP+ handed out ICCID %s, which this server already knows as another Sim. "+
-				"The operator of this server must clear that up with the SM-DP+; then reserve again.", p.ICCID), event.Event{})
+				"The operator of this server must clear that up with the SM-DP+; then reserve again.", p.ICCID),
+				event.Event{Evidence: proof, EvidenceKind: evidenceES2})
 		}
 		p.MatchingID = results[i].MatchingID
 		p.Address = s.SMDPAddress
@@ -345,12 +353,28 @@ func (s *Store) fail(ctx context.Context, tx *db.Tx, p *Profile, code int, messa
 // cancel has the profile of a reservation that failed after it was ordered go
 // back into stock.
 func (s *Store) cancel(ctx context.Context, tx *db.Tx, p *Profile) error {
-	return s.Jobs.Add(ctx, tx, cancelArgs{SID: p.SID, ICCID: p.ICCID, EID: ident.EID(p.EID)})
+	return s.Jobs.Add(ctx, tx, cancelArgs{SID: p.SID, ICCID: p.ICCID, EID: ident.EID(p.EID), Type: p.Type})
 }
 
 // cancelOrder gives a profile back. Repeating it is a retry of the same call.
 // A refusal is the SM-DP+'s last word: the profile is not ours to give.
 func (s *Store) cancelOrder(ctx context.Context, a cancelArgs) error {
+	if a.ICCID == "" {
+		// Asking again what was ordered is a retry of that call.
+		ordered, err := s.Preparer.DownloadOrder(ctx, []rsp.DownloadOrder{{
+			Header: s.header(&Profile{SID: a.SID}, "order"), EID: a.EID, Type: a.Type,
+		}})
+		if err != nil {
+			return fmt.Errorf("downloadOrder of %s: %w", a.SID, err)
+		}
+		if len(ordered) != 1 {
+			return fmt.Errorf("downloadOrder of %s: %d answers to one order", a.SID, len(ordered))
+		}
+		if ordered[0].Header.Err() != nil {
+			return nil // nothing was taken
+		}
+		a.ICCID = ordered[0].ICCID
+	}
 	results, err := s.Preparer.CancelOrder(ctx, []rsp.CancelOrder{{
 		Header: rsp.RequestHeader{Requester: s.Requester, Call: a.SID + "-cancel"},
 		ICCID:  a.ICCID, EID: a.EID, Final: rsp.FinalAvailable,

@@ -70,7 +70,7 @@ type loadedType struct {
 	name       string
 	template   *saip.Template
 	fields     map[string]bool // fields of personal data that the template has a place for
-	metadata   rsp.Metadata // of all profiles of the type; copy it before use
+	metadata   rsp.Metadata    // of all profiles of the type; copy it before use
 	access     []rsp.Technology
 	protection Protection
 	defaults   saip.Personal

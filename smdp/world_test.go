@@ -127,15 +127,20 @@ func newWorld(t *testing.T, d *db.DB, change ...func(*Config)) *world {
 // trusts it.
 func serve(t *testing.T, l *Listener) (string, *http.Client) {
 	t.Helper()
-	s := httptest.NewUnstartedServer(l.Handler())
 	config, err := l.TLS()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveHandler(t, l.Handler(), config), &http.Client{Transport: &http.Transport{TLSClientConfig: clientTLS()}, Timeout: time.Minute}
+}
+
+func serveHandler(t *testing.T, h http.Handler, config *tls.Config) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
 	s.TLS = config
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	return s.URL, &http.Client{Transport: &http.Transport{TLSClientConfig: clientTLS()}, Timeout: time.Minute}
+	return s.URL
 }
 
 func clientTLS() *tls.Config {
@@ -158,8 +163,8 @@ func (w *world) stock(profileType string, n int) {
 	}
 }
 
-// An order of the program itself, ready for download.
-type order struct {
+// An order of the program itself that was confirmed.
+type ordered struct {
 	iccid ident.ICCID
 	id    ident.MatchingID
 }
@@ -175,7 +180,7 @@ type wish struct {
 	smds    string
 }
 
-func (w *world) order(want wish) order {
+func (w *world) order(want wish) ordered {
 	w.t.Helper()
 	if want.typ == "" {
 		want.typ = "minimal-usim"
@@ -183,15 +188,15 @@ func (w *world) order(want wish) order {
 	if !want.noStock {
 		w.stock(want.typ, 1)
 	}
-	ordered, err := w.server.DownloadOrders(w.t.Context(), LocalOperator, []rsp.DownloadOrder{{Type: want.typ, EID: want.eid}})
+	got, err := w.server.DownloadOrders(w.t.Context(), LocalOperator, []rsp.DownloadOrder{{Type: want.typ, EID: want.eid}})
 	if err == nil {
-		err = ordered[0].Header.Err()
+		err = got[0].Header.Err()
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	confirmed, err := w.server.ConfirmOrders(w.t.Context(), LocalOperator, []rsp.ConfirmOrder{{
-		ICCID: ordered[0].ICCID, EID: want.eid, MatchingID: want.id, ConfirmationCode: want.code, Release: !want.held, SMDSAddress: want.smds,
+		ICCID: got[0].ICCID, EID: want.eid, MatchingID: want.id, ConfirmationCode: want.code, Release: !want.held, SMDSAddress: want.smds,
 	}})
 	if err == nil {
 		err = confirmed[0].Header.Err()
@@ -199,7 +204,7 @@ func (w *world) order(want wish) order {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return order{ordered[0].ICCID, confirmed[0].MatchingID}
+	return ordered{got[0].ICCID, confirmed[0].MatchingID}
 }
 
 // state returns where a profile stands.
@@ -594,7 +599,7 @@ func (s *session) cancelWith(response []byte) rsp.ResponseHeader {
 func str(id ident.MatchingID) *string { s := string(id); return &s }
 
 // offeredTo begins a run of a chip and has it offered an order.
-func (w *world) offeredTo(c *chip, o order) *session {
+func (w *world) offeredTo(c *chip, o ordered) *session {
 	w.t.Helper()
 	s := c.start()
 	wantCode(w.t, s.authenticate(str(o.id)), "")

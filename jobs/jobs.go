@@ -13,13 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"godwit/db"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivertype"
 )
 
@@ -51,8 +51,8 @@ type Queue struct {
 	periodic []*river.PeriodicJob
 }
 
-// Common lanes. A lane has workers of its own, so that a rush in one does not
-// hold up another.
+// A lane has workers of its own, so that a rush in one does not hold up another.
+// This is the one of kinds that ask for none.
 const defaultLane = river.QueueDefault
 
 // New returns the queue of a database.
@@ -279,7 +279,11 @@ func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 	}
 	dead, isHopeless := errors.AsType[*hopeless](err)
 	if !isHopeless {
-		slog.WarnContext(ctx, "job failed", "job", job.Kind, "id", job.ID, "attempt", job.Attempt, "of", job.MaxAttempts, "err", err)
+		say := slog.WarnContext
+		if job.Attempt >= job.MaxAttempts {
+			say = slog.ErrorContext
+		}
+		say(ctx, "job failed", "job", job.Kind, "id", job.ID, "attempt", job.Attempt, "of", job.MaxAttempts, "err", err)
 		return err
 	}
 	slog.ErrorContext(ctx, "job is hopeless", "job", job.Kind, "id", job.ID, "attempt", job.Attempt, "err", dead.err)
@@ -296,4 +300,17 @@ func (quietHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelError
 }
 
-var _ riverdriver.Driver[*sql.Tx] = (*driver)(nil)
+func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasSuffix(r.Message, ": Job errored") {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h quietHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quietHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h quietHandler) WithGroup(name string) slog.Handler {
+	return quietHandler{h.Handler.WithGroup(name)}
+}

@@ -19,9 +19,12 @@ var version = "dev"
 // commands is the whole command line. Each command lives in a file of its own,
 // named after it.
 type commands struct {
-	Config  kong.ConfigFlag `help:"JSON file with flag values." type:"existingfile" placeholder:"FILE"`
-	Bench   benchCommand    `cmd:"" help:"Measure a server, and the floor of this machine."`
-	Version versionCommand  `cmd:"" help:"Print the version."`
+	Config      kong.ConfigFlag    `help:"JSON file with flag values." type:"existingfile" placeholder:"FILE"`
+	Serve       serveCommand       `cmd:"" help:"Run the server."`
+	Demo        demoCommand        `cmd:"" help:"Do the whole job once, step by step, with a virtual device."`
+	Credentials credentialsCommand `cmd:"" help:"Print, as JSON, where a server is and how to talk to it."`
+	Bench       benchCommand       `cmd:"" help:"Measure a server, and the floor of this machine."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
 type versionCommand struct{}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"godwit/account"
+	"godwit/callback"
+	"godwit/carrier"
+	"godwit/db"
+	"godwit/event"
+	"godwit/jobs"
+	"godwit/rsp"
+	"godwit/sim"
+	"godwit/smdp"
+	"godwit/supersim"
+	"godwit/trust"
+	"godwit/web"
+)
+
+// settings are what one server process is told.
+type settings struct {
+	API         net.Listener
+	RSP         []rspListener
+	PublicURL   string   // "" has links follow the request's host
+	SMDPAddress []string // the first is announced
+	ProfileType string   // of reservations
+	Callbacks   callback.Options
+	Trust       []*trust.Set // for calls of ours to SM-DSs and operators
+}
+
+// An rspListener is one port of the SM-DP+ with the trust that it stands for.
+type rspListener struct {
+	net.Listener
+	Set *trust.Set
+}
+
+// An app is everything that one server process runs. This page is where the
+// parts meet; they know nothing of each other.
+type app struct {
+	settings settings
+	db       *db.DB
+	events   *event.Log
+	accounts *account.Store
+	queue    *jobs.Queue
+	calls    *callback.Sender
+	smdp     *smdp.Server
+	registry *carrier.Registry
+	sims     *sim.Store
+	api      http.Handler
+	rsp      []*smdp.Listener
+}
+
+// newApp joins the parts on an open database.
+func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
+	a := &app{settings: s, db: d, events: event.New(d)}
+	a.accounts = account.New(d, a.events)
+	var err error
+	if a.queue, err = jobs.New(d); err != nil {
+		return nil, err
+	}
+	s.Callbacks.Token = a.accounts.SigningToken
+	a.calls = callback.New(d, s.Callbacks)
+
+	var progress func(context.Context, []rsp.ProgressInfo) error
+	client, err := clientTrust(s.Trust)
+	if err != nil {
+		return nil, err
+	}
+	a.smdp, err = smdp.Open(ctx, d, smdp.Config{
+		Addresses: s.SMDPAddress,
+		Progress:  func(ctx context.Context, infos []rsp.ProgressInfo) error { return progress(ctx, infos) },
+		Trust:     client.config, ClientCertificate: client.certificate,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range s.RSP {
+		listener, err := a.smdp.Listen(smdp.Trust{Identities: l.Set.Identities()})
+		if err != nil {
+			return nil, fmt.Errorf("set %s: %w", l.Set.Name, err)
+		}
+		a.rsp = append(a.rsp, listener)
+	}
+
+	a.registry = carrier.New(d)
+	a.sims = &sim.Store{
+		DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls,
+		Preparer: preparer{a.smdp}, Network: coreNetwork{a.registry, a.smdp},
+		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
+	}
+	a.sims.Register()
+	progress = a.sims.Progress
+
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", supersim.New(a.sims, supersim.Options{
+		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL},
+	}))
+	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := a.db.Ping(r.Context()); err != nil {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusNotFound)
+		json.NewEncoder(w).Encode(map[string]any{
+			"code": 20404, "status": 404, "message": "there is nothing at " + r.URL.Path + "; the API is at /v1/",
+		})
+	})
+	a.api = mux
+	return a, nil
+}
+
+// run serves until ctx is over, then ends in order: no new requests, those
+// under way answered, background work stopped.
+func (a *app) run(ctx context.Context) error {
+	g, work := errgroup.WithContext(context.WithoutCancel(ctx))
+	background, stop := context.WithCancel(work)
+	g.Go(func() error { return a.queue.Run(background) })
+	g.Go(func() error { return a.calls.Run(background) })
+	g.Go(func() error { return a.smdp.Run(background) })
+
+	// Background work ends after the doors have closed, so that what the last
+	// requests left behind is not cut off in the middle.
+	doors, doorsCtx := errgroup.WithContext(ctx)
+	context.AfterFunc(work, func() { a.close() })
+	doors.Go(func() error { return serveHTTP(doorsCtx, a.settings.API, a.api) })
+	for i, l := range a.settings.RSP {
+		config, err := a.rsp[i].TLS()
+		if err != nil {
+			slog.Warn("no TLS on this port; put a terminating proxy in front", "listen", l.Addr().String(), "err", err)
+			doors.Go(func() error { return serveHTTP(doorsCtx, l, a.rsp[i].Handler()) })
+			continue
+		}
+		doors.Go(func() error { return serveHTTP(doorsCtx, tls.NewListener(l, config), a.rsp[i].Handler()) })
+	}
+	g.Go(func() error {
+		defer stop()
+		return doors.Wait()
+	})
+	return g.Wait()
+}
+
+// close makes the doors end at once.
+func (a *app) close() {
+	a.settings.API.Close()
+	for _, l := range a.settings.RSP {
+		l.Close()
+	}
+}
+
+// serveHTTP serves one port until ctx is over, and then answers what is under
+// way.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		// What strangers do to a TLS port is no trouble of ours.
+		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
+}
+
+// authenticate lets the door read a caller from the account's credentials.
+func (a *app) authenticate(ctx context.Context, user, password string) (account.Caller, error) {
+	return a.accounts.Verify(ctx, user, password)
+}

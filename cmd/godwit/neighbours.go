@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"slices"
+
+	"godwit/carrier"
+	"godwit/rsp"
+	"godwit/sim"
+	"godwit/smdp"
+	"godwit/trust"
+)
+
+// preparer is the SM-DP+ in this process as the domain sees one: ES2+ as Go
+// calls of the local operator.
+type preparer struct{ server *smdp.Server }
+
+func (p preparer) DownloadOrder(ctx context.Context, calls []rsp.DownloadOrder) ([]rsp.DownloadOrderResult, error) {
+	return p.server.DownloadOrders(ctx, smdp.LocalOperator, calls)
+}
+
+func (p preparer) ConfirmOrder(ctx context.Context, calls []rsp.ConfirmOrder) ([]rsp.ConfirmOrderResult, error) {
+	return p.server.ConfirmOrders(ctx, smdp.LocalOperator, calls)
+}
+
+func (p preparer) ReleaseProfile(ctx context.Context, calls []rsp.ReleaseProfile) ([]rsp.ReleaseProfileResult, error) {
+	return p.server.ReleaseProfiles(ctx, smdp.LocalOperator, calls)
+}
+
+func (p preparer) CancelOrder(ctx context.Context, calls []rsp.CancelOrder) ([]rsp.CancelOrderResult, error) {
+	return p.server.CancelOrders(ctx, smdp.LocalOperator, calls)
+}
+
+// coreNetwork is the registry as the domain sees a core network. The keys of a
+// Sim come from the SM-DP+'s stock.
+type coreNetwork struct {
+	registry *carrier.Registry
+	server   *smdp.Server
+}
+
+func (n coreNetwork) Apply(ctx context.Context, s sim.Subscriber) error {
+	personal, err := n.server.Personal(ctx, s.ICCID)
+	if err != nil {
+		return err
+	}
+	return n.registry.Apply(ctx, carrier.Subscriber{
+		IMSI: personal.IMSI, ICCID: s.ICCID, Algorithm: personal.Algorithm, K: personal.K, OPc: personal.OPc,
+		Attach: s.Attach, Data: s.Data, SMS: s.SMS, Networks: s.Networks,
+	})
+}
+
+// outgoing is how this process shows itself to SM-DSs and operators' systems,
+// and whom it believes there.
+type outgoing struct {
+	config      *tls.Config
+	certificate *tls.Certificate
+}
+
+// clientTrust makes it of the sets that are served: their CIs are believed
+// beside the system's roots, and the TLS certificate of the first is shown. Where
+// production trust is served, test trust counts for nothing.
+func clientTrust(sets []*trust.Set) (outgoing, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a minimal machine has none
+	}
+	production := slices.ContainsFunc(sets, func(s *trust.Set) bool { return s.Kind == trust.Production })
+	out := outgoing{config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	for _, set := range sets {
+		if production && set.Kind != trust.Production {
+			continue
+		}
+		for _, m := range set.Members {
+			pool.AppendCertsFromPEM(m.Identity.CI.PEM())
+			if c := m.Identity.TLS; c != nil && out.certificate == nil {
+				out.certificate = &tls.Certificate{Certificate: [][]byte{c.Certificate.Raw}, PrivateKey: c.Key}
+			}
+		}
+	}
+	return out, nil
+}

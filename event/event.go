@@ -73,7 +73,11 @@ func (l *Log) Append(ctx context.Context, tx *db.Tx, e Event) error {
 	}
 	// Two nodes may think of one number in the same microsecond.
 	for range 10 {
-		result, err := tx.ExecContext(ctx, statement, l.newID(), e.Kind, e.Subject, e.Account, db.Micros(at),
+		id, err := l.newID(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("record %s of %s: %w", e.Kind, e.Subject, err)
+		}
+		result, err := tx.ExecContext(ctx, statement, id, e.Kind, e.Subject, e.Account, db.Micros(at),
 			string(data), e.Evidence, e.EvidenceKind)
 		if err != nil {
 			return fmt.Errorf("record %s of %s: %w", e.Kind, e.Subject, err)
@@ -101,11 +105,22 @@ const (
 
 // newID makes a number that grows with time: microseconds, then ten bits that
 // set nodes apart. It stays below 2^63 until the year 2255.
-func (l *Log) newID() int64 {
+//
+// The feed of SQLite relies on its growing, so it goes on from what is there,
+// whatever has become of the clock meanwhile.
+func (l *Log) newID(ctx context.Context, q db.Query) (int64, error) {
+	l.mu.Lock()
+	known := l.lastID
+	l.mu.Unlock()
+	if known == 0 {
+		if err := q.QueryRowContext(ctx, `select coalesce(max(id), 0) from event`).Scan(&known); err != nil {
+			return 0, err
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lastID = max(l.lastID+1, time.Now().UnixMicro()<<10|rand.Int64N(1<<10))
-	return l.lastID
+	l.lastID = max(max(l.lastID, known)+1, time.Now().UnixMicro()<<10|rand.Int64N(1<<10))
+	return l.lastID, nil
 }
 
 // A Filter says which events to list. Its zero fields do not matter.

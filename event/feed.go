@@ -34,9 +34,9 @@ func (l *Log) listen() <-chan struct{} {
 	return l.news
 }
 
-// Subscribe returns the events that are recorded from now on, or from after the
-// event with ID after if that is not zero, whichever node records them; none is
-// missed and none comes twice. Subject, Account and Kind of f choose among
+// Subscribe returns the events that are recorded from now on (perhaps with some
+// of the last moment), or from after the event with ID after if that is not
+// zero, whichever node records them; none is missed and none comes twice. Subject, Account and Kind of f choose among
 // them. The channel is closed when ctx is over; a subscriber that is slow
 // delays only itself.
 //

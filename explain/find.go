@@ -23,7 +23,7 @@ func Find(text string) []Entry {
 	if len(words) == 0 {
 		return nil
 	}
-	if entries := findDotted(words); entries != nil {
+	if entries := findStatus(words); entries != nil {
 		return entries
 	}
 	if numbers, ok := integers(words); ok {
@@ -40,12 +40,19 @@ func split(text string) []string {
 	})
 }
 
-// findDotted reads subjects and reasons.
-func findDotted(words []string) []Entry {
-	var dotted []string
+// findStatus reads a subject and a reason, or one of them. A number without a
+// dot counts only where a word beside it says what it is.
+func findStatus(words []string) []Entry {
+	var halves []string
+	named := ""
+	switch first := strings.TrimSuffix(words[0], "code"); first {
+	case "subject", "reason":
+		named = first
+	}
 	for _, w := range words {
-		if strings.Contains(w, ".") && strings.Trim(w, "0123456789.") == "" {
-			dotted = append(dotted, strings.Trim(w, "."))
+		w = strings.Trim(w, "{}")
+		if strings.Trim(w, "0123456789.") == "" && !strings.HasSuffix(w, ".") && (strings.Contains(w, ".") || named != "") {
+			halves = append(halves, w)
 		}
 	}
 	var out []Entry
@@ -54,16 +61,20 @@ func findDotted(words []string) []Entry {
 			out = append(out, e)
 		}
 	}
-	switch len(dotted) {
+	switch len(halves) {
 	case 0:
 		return nil
 	case 1:
-		add(Subject(dotted[0]))
-		add(Reason(dotted[0]))
+		if named != "reason" {
+			add(Subject(halves[0]))
+		}
+		if named != "subject" {
+			add(Reason(halves[0]))
+		}
 	default:
-		add(Status(dotted[0], dotted[1]))
+		add(Status(halves[0], halves[1]))
 		if out == nil { // written the other way round
-			add(Status(dotted[1], dotted[0]))
+			add(Status(halves[1], halves[0]))
 		}
 	}
 	return out

@@ -442,8 +442,8 @@ func Subject(code string) (Entry, bool) {
 		return Entry{}, false
 	}
 	return Entry{
-		Code: s.code, Title: "subject: " + s.name,
-		Cause: fmt.Sprintf("Half of a status code: it says that the problem is with the %s.%s", s.name, others(func(p pair) bool { return strings.HasPrefix(p.code, code+"/") })),
+		Code: "subject " + s.code, Title: s.name,
+		Cause: fmt.Sprintf("A subject is half of a status code. This one says that the problem is with: %s.%s", s.name, others(func(p pair) bool { return strings.HasPrefix(p.code, code+"/") })),
 		Who:   s.more, Next: "Look at the reason code beside it.", Clause: clauseStatus,
 	}, true
 }
@@ -455,18 +455,10 @@ func Reason(code string) (Entry, bool) {
 		return Entry{}, false
 	}
 	return Entry{
-		Code: r.code, Title: "reason: " + r.name,
-		Cause: fmt.Sprintf("Half of a status code: it says that something is %s.%s", reasonPhrase(r.name), others(func(p pair) bool { return strings.HasSuffix(p.code, "/"+code) })),
+		Code: "reason " + r.code, Title: r.name,
+		Cause: fmt.Sprintf("A reason is half of a status code. This one says of the subject beside it: %s.%s", r.name, others(func(p pair) bool { return strings.HasSuffix(p.code, "/"+code) })),
 		Who:   Nobody, Next: r.more, Clause: clauseStatus,
 	}, true
-}
-
-// reasonPhrase makes "is unknown", "is an execution error" out of a name.
-func reasonPhrase(name string) string {
-	if slices.ContainsFunc([]string{"error", "attempts", "memory", "element", "destination", "transition", "association", "match"}, func(w string) bool { return strings.Contains(name, w) }) {
-		return "reported as “" + name + "”"
-	}
-	return name
 }
 
 // others lists the pairs that a half occurs in.

@@ -227,31 +227,6 @@ func (s *Server) AddType(ctx context.Context, t ProfileType) error {
 	})
 }
 
-// AddBuiltinTypes stores the profile types that come with the program, unless
-// they are there: one for each template, its id the template's name. Their
-// profiles report to this server what becomes of them.
-func (s *Server) AddBuiltinTypes(ctx context.Context) error {
-	for _, template := range saip.Templates() {
-		if _, err := s.loadType(ctx, template.Name); !errors.Is(err, errNoType) {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		err := s.AddType(ctx, ProfileType{
-			ID: template.Name, Template: template.Bytes(), Protection: PPK,
-			Metadata: Metadata{
-				ServiceProvider: "Godwit", Name: "Godwit " + template.Name,
-				Notifications: []Notification{{Events: []string{"enable", "disable", "delete"}}},
-			},
-		})
-		if err != nil && !fault.Is(err, fault.Conflict) {
-			return err
-		}
-	}
-	return nil
-}
-
 func typeRow(id string) string { return "profile_type/" + id + "/defaults" }
 
 // Types returns all profile types, by id.

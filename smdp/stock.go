@@ -334,7 +334,7 @@ func (l *load) finish(ctx context.Context, failure error) (int, error) {
 type Range struct {
 	Type   string
 	Owner  string // operator whose stock it is; "" is anybody's
-	ICCID  string // first number without its check digit: 18 or 19 digits
+	ICCID  string // first number without its check digit: 18 or 19 digits; fewer are filled up with zeros
 	IMSI   ident.IMSI
 	MSISDN string // first number, or "" for none
 	Count  int
@@ -343,10 +343,13 @@ type Range struct {
 }
 
 // Generate makes profiles with consecutive numbers and random keys, and brings
-// them into stock. done, which may be nil, hears how many are stored.
+// them into stock. It returns how many; done, which may be nil, hears how far it is.
 func (s *Server) Generate(ctx context.Context, r Range, done func(stored int)) (int, error) {
 	if r.Count < 1 || r.Count > 10_000_000 {
 		return 0, fault.Field("count", "a range has 1 to 10,000,000 profiles, not %d", r.Count)
+	}
+	if missing := 18 - len(r.ICCID); missing > 0 && r.ICCID != "" {
+		r.ICCID += strings.Repeat("0", missing)
 	}
 	t, err := s.loadType(ctx, r.Type)
 	if errors.Is(err, errNoType) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"godwit/db"
+	"godwit/fault"
 	"godwit/ident"
 	"godwit/pki"
 	"godwit/rsp"
@@ -117,8 +118,17 @@ func newWorld(t *testing.T, d *db.DB, change ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	w.url, w.client = serve(t, w.listener)
-	if err := w.server.AddBuiltinTypes(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, template := range saip.Templates() {
+		err := w.server.AddType(t.Context(), ProfileType{
+			ID: template.Name, Template: template.Bytes(), Protection: PPK,
+			Metadata: Metadata{
+				ServiceProvider: "Test", Name: template.Name,
+				Notifications: []Notification{{Events: []string{"enable", "disable", "delete"}}},
+			},
+		})
+		if err != nil && !fault.Is(err, fault.Conflict) { // of an earlier world on this database
+			t.Fatal(err)
+		}
 	}
 	return w
 }

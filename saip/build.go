@@ -142,7 +142,7 @@ func header(profileType string, services []Capability, elements []*node) *node {
 		}
 	}
 	return branch(tlv.Tag(KindHeader), integer(0x80, 2), integer(0x81, 3), leaf(0x82, []byte(profileType)...),
-		leaf(0x83, 0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0x06), list, templates)
+		leaf(0x83, 0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0x04), list, templates)
 }
 
 // A pin is one PINConfiguration or PUKConfiguration.

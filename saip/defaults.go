@@ -16,9 +16,9 @@ var templateText = map[Kind]string{
 	KindMF: `
 mf 3F00 D - - 14 -
 ef-pl 2F05 T 2 05 1 FF*
-ef-iccid 2FE2 T 10 - 11 -
+ef-iccid 2FE2 T 10 02 11 -
 ef-dir 2F00 L - 1E 10 -
-ef-arr 2F06 L - - 10 -
+ef-arr 2F06 L - 06 10 -
 ef-umpc 2F08 T 5 08 10 -
 `,
 	KindCD: `
@@ -398,7 +398,7 @@ ef-5g-prose-uir 4F06 T - 06 2 -
 	KindIoT: `
 mf 3F00 D - - 14 -
 ef-pl 2F05 T 2 05 1 FF*
-ef-iccid 2FE2 T 10 - 11 -
+ef-iccid 2FE2 T 10 02 11 -
 ef-dir 2F00 L - 1E 10 -
 ef-arr 2F06 L - - 10 -
 ef-umpc 2F08 T 5 08 10 -

@@ -173,7 +173,7 @@ func TestConditionTemplates(t *testing.T) {
 func TestFCP(t *testing.T) {
 	fs := filesOf(t, FullUSIM().Bytes())
 	for _, tt := range []struct{ name, path, want string }{
-		{"transparent", "2FE2", "62168202412183022fe28a01058b032f060b8002000a8800"},
+		{"transparent", "2FE2", "62178202412183022fe28a01058b032f060b8002000a880110"},
 		{"linear fixed", "2F00", "621a8205422100260283022f008a01058b032f060a8002004c8801f0"},
 		{"application", "7FD0", "623482027821" + "8410a0000000871002ffffffff8900000100" + "a503800171" + "8a0105" + "8b032f060e" + "c60f90017083010183018183010a83010b"},
 	} {

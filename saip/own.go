@@ -99,7 +99,7 @@ func masterFile(id int, applications ...[]byte) *node {
 	return element(KindMF, id, 1, map[string]content{
 		"mf":       {pinStatus: pinsOfMF},
 		"ef-pl":    octets(0xFF, 0xFF),
-		"ef-iccid": octets(0x98, 0, 0, 0, 0, 0, 0, 0, 0, 0x60),
+		"ef-iccid": octets(0x98, 0, 0, 0, 0, 0, 0, 0, 0, 0x40),
 		"ef-dir":   dir,
 		"ef-arr":   arr(),
 		"ef-umpc":  octets(0x3C, 0x3C, 0, 0, 0), // 60 mA at most, no time-out asked for
@@ -153,7 +153,7 @@ func usimFiles(services []int) map[string]content {
 // emergency is a record of EF.ECC: the number in three octets, no name, no
 // category. TS 31.102, 4.2.21.
 func emergency(number string) []byte {
-	out := []byte{number[0] - '0' | (number[1]-'0')<<4, 0xF0 | number[2] - '0', 0xFF}
+	out := []byte{(number[0] - '0') | (number[1]-'0')<<4, 0xF0 | (number[2] - '0'), 0xFF}
 	return append(out, strings.Repeat("\xFF", 10)+"\x00"...)
 }
 

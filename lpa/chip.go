@@ -34,6 +34,10 @@ func (s StatusWord) Error() string {
 // has happened and a REFRESH follows.
 func (s StatusWord) ok() bool { return s == swSuccess || s>>8 == 0x91 }
 
+// maxIdle is how often a card may send us on without bringing data. Two happen:
+// 61xx at the end of a command, and 6Cxx to the GET RESPONSE after it.
+const maxIdle = 4
+
 // maxBlock is how much one STORE DATA carries, and maxBlocks how many make a
 // chain: the number of a block is one octet.
 const (
@@ -91,6 +95,7 @@ func (c *Chip) class(base byte) byte {
 // transmit sends one command and fetches all of its answer.
 func (c *Chip) transmit(apdu []byte) ([]byte, StatusWord, error) {
 	var data []byte
+	idle := 0 // rounds that brought nothing
 	for {
 		answer, err := c.card.Transmit(apdu)
 		if err != nil {
@@ -101,7 +106,10 @@ func (c *Chip) transmit(apdu []byte) ([]byte, StatusWord, error) {
 		}
 		n := len(answer) - 2
 		data = append(data, answer[:n]...)
-		if len(data) > tlv.MaxElement {
+		if n == 0 {
+			idle++
+		}
+		if len(data) > tlv.MaxElement || idle > maxIdle {
 			return nil, 0, fmt.Errorf("the card's answer does not end")
 		}
 		sw := StatusWord(answer[n])<<8 | StatusWord(answer[n+1])

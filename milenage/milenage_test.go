@@ -211,10 +211,13 @@ func drawFunctions(t *rapid.T) Functions {
 	octets := func(n int, label string) []byte { return rapid.SliceOfN(rapid.Byte(), n, n).Draw(t, label) }
 	var f Functions
 	var err error
-	if rapid.Bool().Draw(t, "tuak") {
-		f, err = NewTUAK(octets(32, "k"), octets(32, "topc"), DefaultLengths, 1)
-	} else {
+	switch rapid.SampledFrom([]string{"milenage", "tuak", "xor"}).Draw(t, "set") {
+	case "milenage":
 		f, err = New(octets(16, "k"), octets(16, "opc"))
+	case "tuak":
+		f, err = NewTUAK(octets(32, "k"), octets(32, "topc"), DefaultLengths, 1)
+	case "xor":
+		f, err = NewXOR(octets(16, "k"))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -310,6 +313,34 @@ func TestFreshness(t *testing.T) {
 				t.Errorf("Authenticate error = %v, want fresh %v", err, tt.fresh)
 			}
 		})
+	}
+}
+
+// 3GPP TS 34.108, 8.1.2, by hand: K is zero, so that XDOUT is RAND.
+func TestXOR(t *testing.T) {
+	f, err := NewXOR(make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rand := [16]byte(unhex(t, "000102030405060708090a0b0c0d0e0f"))
+	res, ck, ik, ak := f.F2345(rand)
+	for _, c := range []struct {
+		name string
+		got  []byte
+		want string
+	}{
+		{"RES", res, "000102030405060708090a0b0c0d0e0f"},
+		{"CK", ck, "0102030405060708090a0b0c0d0e0f00"},
+		{"IK", ik, "02030405060708090a0b0c0d0e0f0001"},
+		{"AK", ak[:], "030405060708"},
+		{"MAC", f.F1(rand, SQN{1, 1, 1, 1, 1, 1}, [2]byte{0xFF, 0xFF}), "010003020504f9f8"},
+	} {
+		if hex.EncodeToString(c.got) != c.want {
+			t.Errorf("%s = %x, want %s", c.name, c.got, c.want)
+		}
+	}
+	if _, err := NewXOR(make([]byte, 15)); err == nil {
+		t.Error("NewXOR took a key of 15 octets")
 	}
 }
 

@@ -20,6 +20,7 @@ type component struct {
 	guess   bool     // the template's size is not known here: it is what the content fills
 	sfi     byte
 	rule    byte   // access rule of annex A
+	top     bool   // an ADF, or directly under the MF: its rule is in EF 2F06, not 6F06
 	content string // default content, "" if the package must say
 }
 
@@ -42,7 +43,9 @@ var components = func() func(Kind) []*component {
 		out := map[Kind][]*component{}
 		for kind, text := range templateText {
 			for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
-				out[kind] = append(out[kind], parseComponent(uint(i), line))
+				c := parseComponent(uint(i), line)
+				c.top = c.kind == ADF || c.id>>8 == 0x2F || c.id == 0x3F00 || i == 0 && (kind == KindCD || kind == KindTelecom)
+				out[kind] = append(out[kind], c)
 			}
 		}
 		return out

@@ -109,20 +109,21 @@ func (f *File) Record(n int) []byte {
 }
 
 // newFile makes a file from its component (nil for files without template) and
-// its list of members: doNotCreate, descriptor, offsets and contents.
-func newFile(c *component, version int, members []*node) *File {
+// its list of members: doNotCreate, descriptor, offsets and contents. top says
+// that a file without template is directly under the MF.
+func newFile(c *component, version int, members []*node, top bool) *File {
 	f := &File{LifeCycle: 0x05}
 	var size extent
 	var content string
 	if c != nil {
 		f.Name, f.ID, f.Type, f.SFI, content, size = c.name, c.id, c.kind, c.sfi, c.content, c.size(version)
-		f.Security = c.security()
+		f.Security, top = c.security(), c.top
 	}
 	f.RecordLength = size.length
 	total := size.length * max(size.records, 1)
 	for _, n := range members {
 		if n.tag == tagDescriptor {
-			total = f.describe(n, total)
+			total = f.describe(n, total, top)
 		}
 	}
 	if c != nil && c.guess && total == 0 {
@@ -158,18 +159,22 @@ const (
 	tagContent     = 0x83
 )
 
-// security is the access rule of the template. Files directly under the MF, and
-// ADFs, take their rules from EF 2F06, all others from 6F06.
-func (c *component) security() []byte {
-	arr := []byte{0x6F, 0x06, c.rule}
-	if c.kind == DF || c.kind == ADF || c.id>>8 == 0x2F {
-		arr[0] = 0x2F
+// implied names the EF.ARR that a rule is in if nobody says: 2F06 for the MF, ADFs
+// and files directly under the MF, 6F06 for all others. SAIP, 8.3.3.
+func implied(rule byte, top bool) []byte {
+	if top {
+		return []byte{0x2F, 0x06, rule}
 	}
-	return arr
+	return []byte{0x6F, 0x06, rule}
+}
+
+// security is the access rule of the template.
+func (c *component) security() []byte {
+	return implied(c.rule, c.top)
 }
 
 // describe applies a descriptor (Fcp) and returns the size of the file.
-func (f *File) describe(fcp *node, total int) int {
+func (f *File) describe(fcp *node, total int, top bool) int {
 	if d := fcp.child(0x82).octets(); len(d) >= 2 {
 		switch d[0] & 0x3F {
 		case 0x01:
@@ -205,11 +210,8 @@ func (f *File) describe(fcp *node, total int) int {
 	}
 	f.ruled = fcp.child(0x8B) != nil
 	switch s := fcp.child(0x8B).octets(); len(s) {
-	case 1: // the file is implied: 2F06 for ADFs and under the MF, 6F06 elsewhere
-		f.Security = []byte{0x6F, 0x06, s[0]}
-		if f.Type == DF || f.Type == ADF || f.ID>>8 == 0x2F {
-			f.Security[0] = 0x2F
-		}
+	case 1:
+		f.Security = implied(s[0], top)
 	case 3:
 		f.Security = s
 	}

@@ -12,6 +12,7 @@ type FileSystem struct {
 	PUKs map[byte]*Code // unblock codes by reference
 
 	context *File // the DF that codes and algorithms belong to
+	size    int   // of all files so far
 	trouble []Problem
 }
 
@@ -94,7 +95,7 @@ func (fs *FileSystem) addTemplate(e *Element) {
 		if n != nil {
 			members = n.children
 		}
-		f := newFile(c, version, members)
+		f := newFile(c, version, members, false)
 		f.pe = e
 		switch {
 		case c.name == "mf":
@@ -130,9 +131,18 @@ func (fs *FileSystem) addTemplate(e *Element) {
 	}
 }
 
+// maxFiles bounds all files together: what no eUICC has, and no reader of a
+// foreign package should be made to allocate.
+const maxFiles = 4 << 20
+
 // add puts a file under its parent.
 func (fs *FileSystem) add(e *Element, parent, f *File) {
 	f.Parent = parent
+	if fs.size += len(f.Data); fs.size > maxFiles {
+		fs.fail(e, RuleLength, "%s: the files together are larger than %d octets", f, maxFiles)
+		f.Data, f.fill = nil, nil
+		return
+	}
 	if f.ID == 0 {
 		fs.fail(e, RuleFile, "%s has no file identifier, neither in its descriptor nor in the template", f)
 		return
@@ -174,7 +184,7 @@ func (fs *FileSystem) addGeneric(e *Element) {
 					current, file = f.Parent, f
 				}
 			case 0x62:
-				f := newFile(nil, 1, []*node{{tag: tagDescriptor, children: n.children}})
+				f := newFile(nil, 1, []*node{{tag: tagDescriptor, children: n.children}}, current == fs.MF)
 				f.pe, at = e, 0
 				fs.add(e, current, f)
 				if f.Type == ADF {

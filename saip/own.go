@@ -182,7 +182,6 @@ func optionalUSIMFiles() map[string]content {
 		"ef-ehplmn":    {},
 		"ef-ehplmnpi":  octets(0),
 		"ef-lrplmnsi":  octets(0),
-		"ef-pnni":      {records: 1, length: 8},
 		"ef-nasconfig": {length: 32, data: [][]byte{{0xFF}}},
 	}
 }

@@ -84,7 +84,7 @@ func (pl *planner) planFile(e *Element, c *component, version int, ed editor) {
 	if n != nil && (n.child(tagDoNotCreate) != nil || len(n.at(tagDescriptor, 0xC7).octets()) > 0) {
 		return // no such file, or a link whose content is elsewhere
 	}
-	file := newFile(c, version, n.list())
+	file := newFile(c, version, n.list(), false)
 	number := len(pl.files)
 	pl.files = append(pl.files, &fileEdit{ed.field, file, ed.edit(file)})
 	if ed.name != "ef-ust" {

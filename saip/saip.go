@@ -7,6 +7,11 @@
 // it costs a download. A [Template] is parsed once and personalised many times.
 // [Package.FileSystem] builds what a chip would build.
 //
+// Three things are taken on trust, because the public material that this was
+// written from is silent: files of CSIM are as large as their content; the bits
+// of sqnOptions switch Delta (02) and the age limit (01) on; and TUAK gives
+// outputs of the usual lengths whatever algorithmOptions says.
+//
 // The package does no I/O and knows nothing of SGP.22: protection and delivery
 // of a package are the business of rsp.
 package saip

@@ -122,7 +122,10 @@ func (t *Template) check(p *Personal) error {
 			return fault.Field(f.String(), "template %s has no place for it", t.Name)
 		}
 	}
-	if p.IMSI != "" && len(p.IMSI) < 6 {
+	if n := len(p.ICCID); n != 0 && (n < 18 || n > 20 || !isDigits(string(p.ICCID))) {
+		return fault.Field("ICCID", "must be 18 to 20 digits")
+	}
+	if n := len(p.IMSI); n != 0 && (n < 6 || n > 15 || !isDigits(string(p.IMSI))) {
 		return fault.Field("IMSI", "must be 6 to 15 digits")
 	}
 	if p.MNCLength != 0 && p.MNCLength != 2 && p.MNCLength != 3 {

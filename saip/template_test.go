@@ -266,6 +266,8 @@ func TestPersonaliseRefuses(t *testing.T) {
 		name, field string
 		change      func(*Personal)
 	}{
+		{"short ICCID", "ICCID", func(p *Personal) { p.ICCID = "8949" }},
+		{"letters in the IMSI", "IMSI", func(p *Personal) { p.IMSI = "26242x" }},
 		{"short PIN", "PIN1", func(p *Personal) { p.PIN1 = "123" }},
 		{"letters in a PUK", "PUK1", func(p *Personal) { p.PUK1 = "1234567x" }},
 		{"long PIN2", "PIN2", func(p *Personal) { p.PIN2 = "123456789" }},

@@ -107,6 +107,14 @@ func TestValidateFinds(t *testing.T) {
 			n.children = append(n.children, branch(0xA2, branch(0x30, leaf(0x95, 0x18), leaf(0x82, 1), leaf(0x83, 1),
 				branch(0x30, branch(0x30, leaf(0x80, keyTypeAES), leaf(0x86, 1, 2, 3))))))
 		}},
+		{"more files than any card holds", RuleLength, KindGenericFiles, func(p *Package) {
+			var commands []*node
+			for i := range byte(20) {
+				commands = append(commands, branch(0x62, leaf(0x82, 0x41, 0x21), leaf(0x83, 0x6E, i), leaf(0x80, 0x04, 0, 0)))
+			}
+			gfm := branch(0xA1, peHeader(50), branch(0xA1, branch(0x30, commands...)))
+			p.Elements = slices.Insert(p.Elements, len(p.Elements)-1, &Element{Kind: KindGenericFiles, ID: 50, node: gfm})
+		}},
 		{"file management into nowhere", RuleFile, KindGenericFiles, func(p *Package) {
 			gfm := branch(0xA1, peHeader(50), branch(0xA1, branch(0x30, leaf(0x80, 0x7F, 0x99))))
 			p.Elements = slices.Insert(p.Elements, len(p.Elements)-1, &Element{Kind: KindGenericFiles, ID: 50, node: gfm})

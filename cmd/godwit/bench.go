@@ -14,8 +14,9 @@ import (
 // benchCommand measures. What it prints can be repeated by anyone with the
 // same command.
 type benchCommand struct {
-	Limit benchLimitCommand `cmd:"" help:"Measure what this machine can do at best: the floor of one download."`
-	Floor benchFloorCommand `cmd:"" hidden:""`
+	Download benchDownloadCommand `cmd:"" help:"Make downloads from a server on this machine."`
+	Limit    benchLimitCommand    `cmd:"" help:"Measure what this machine can do at best: the floor of one download."`
+	Floor    benchFloorCommand    `cmd:"" hidden:""`
 }
 
 // packageSize is the size of the profile package that figures are given for:

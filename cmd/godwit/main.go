@@ -23,6 +23,10 @@ type commands struct {
 	Serve       serveCommand       `cmd:"" help:"Run the server."`
 	Demo        demoCommand        `cmd:"" help:"Do the whole job once, step by step, with a virtual device."`
 	Credentials credentialsCommand `cmd:"" help:"Print, as JSON, where a server is and how to talk to it."`
+	Profile     profileCommand     `cmd:"" help:"Look at profile packages: check, show, templates."`
+	Stock       stockCommand       `cmd:"" help:"The SM-DP+'s profile types and stock."`
+	Operator    operatorCommand    `cmd:"" help:"Who may order profiles over ES2+."`
+	Order       orderCommand       `cmd:"" help:"Order profiles over ES2+."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server, and the floor of this machine."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

@@ -24,6 +24,7 @@ type serveCommand struct {
 	SMDPAddress   []string `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
 	ProfileType   string   `help:"Profile type of reservations." default:"lte-5g"`
 	CallbackAllow []string `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
+	DebugListen   string   `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
 	Verbose       bool     `short:"v" help:"Log every request and step."`
 }
 
@@ -39,6 +40,11 @@ func (c serveCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.app.db.Close()
+	if c.DebugListen != "" {
+		if err := serveDebug(ctx, c.DebugListen); err != nil {
+			return err
+		}
+	}
 	s.print(c, time.Since(began))
 	return s.app.run(ctx)
 }

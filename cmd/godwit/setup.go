@@ -22,11 +22,12 @@ import (
 
 // Names of what a fresh data directory holds.
 const (
-	testSet      = "test"    // the private test CI
-	defaultType  = "lte-5g"  // profile type of reservations
-	minimalType  = "minimal" // the smallest USIM
-	testOperator = "Test operator"
-	testStock    = 10_000 // profiles of the default type
+	testSet       = "test"    // the private test CI
+	defaultType   = "lte-5g"  // profile type of reservations
+	minimalType   = "minimal" // the smallest USIM
+	testOperator  = "Test operator"
+	testRequester = "test-operator"
+	testStock     = 10_000 // profiles of the default type
 )
 
 // Files of a data directory beside the database, the master key and the trust.
@@ -212,7 +213,7 @@ func (a *app) firstOperator(ctx context.Context, f dataFlags) error {
 		return err
 	}
 	_, err = a.smdp.AddOperator(ctx, smdp.Operator{
-		Name: testOperator, Requester: "test-operator", KeyPin: smdp.KeyPin(certificate), Types: []string{"*"},
+		Name: testOperator, Requester: testRequester, KeyPin: smdp.KeyPin(certificate), Types: []string{"*"},
 	})
 	return err
 }

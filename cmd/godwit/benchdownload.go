@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+
+	"godwit/bench"
+	"godwit/es2"
+	"godwit/ident"
+	"godwit/rsp"
+	"godwit/trust"
+)
+
+// benchDownloadCommand puts downloads on a server that runs on this machine.
+type benchDownloadCommand struct {
+	Data        string `help:"Data directory of the server." default:"godwit-data" type:"path" placeholder:"DIR"`
+	Clients     int    `help:"Downloads at a time." default:"8"`
+	Downloads   int    `help:"Downloads in all." default:"3000"`
+	NewTLS      bool   `help:"A new TLS connection for each call."`
+	ProfileType string `help:"Profile type to order." default:"lte-5g"`
+	NoFloor     bool   `help:"Do not measure the floor first."`
+	JSON        bool   `name:"json" help:"Print one JSON object."`
+}
+
+// downloadFigures are a contract: scripts read them.
+type downloadFigures struct {
+	PerSecond float64            `json:"downloads_per_second"`
+	P50       float64            `json:"p50_ms"`
+	P95       float64            `json:"p95_ms"`
+	P99       float64            `json:"p99_ms"`
+	ServerCPU float64            `json:"server_cpu_ms"` // of one download
+	FloorCPU  float64            `json:"floor_cpu_ms"`
+	Errors    int                `json:"errors"`
+	Clients   int                `json:"clients"`
+	Seconds   float64            `json:"seconds"`
+	Downloads int                `json:"downloads"`
+	NewTLS    bool               `json:"new_tls"`
+	Steps     map[string]float64 `json:"step_p50_ms"`
+}
+
+func (c benchDownloadCommand) Run(ctx context.Context) error {
+	files := dataFlags{Data: c.Data}
+	at, err := files.addresses()
+	if err != nil {
+		return err
+	}
+	set, err := trust.Load(files.pkiDir(), at.Set)
+	if err != nil {
+		return err
+	}
+	member, ok := set.Member(trust.NIST)
+	if !ok || member.Issuer == nil {
+		return fmt.Errorf("set %s has no CI of ours on P-256: chips for the load cannot be made", at.Set)
+	}
+	figures := downloadFigures{Clients: c.Clients, NewTLS: c.NewTLS, Steps: map[string]float64{}}
+	if !c.NoFloor {
+		limits, err := measureLimits(ctx, 1000, c.Clients, !c.NewTLS)
+		if err != nil {
+			return err
+		}
+		figures.FloorCPU = limits.FloorCPU
+	}
+	watched := !c.JSON && isatty.IsTerminal(os.Stderr.Fd())
+	say := func(format string, args ...any) {
+		if watched {
+			fmt.Fprintf(os.Stderr, "\r\x1b[K"+format, args...)
+		}
+	}
+	say("making %d chips and ordering their profiles ..", c.Downloads)
+	maker, err := bench.NewMaker(member.Issuer, trust.EIDPrefix)
+	if err != nil {
+		return err
+	}
+	downloads, err := maker.Downloads(c.Downloads)
+	if err != nil {
+		return err
+	}
+	if err := c.order(ctx, files, at, member, downloads); err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(member.Identity.CI.PEM())
+	target := bench.Target{URL: at.ES9URL, Address: at.SMDPAddress, OID: member.Identity.OID(), Roots: pool}
+	before, err := serverCPU(ctx, at.BaseURL)
+	if err != nil {
+		return err
+	}
+	result := bench.Run(ctx, target, downloads, c.Clients, !c.NewTLS, func(done int) { say("%d of %d downloads", done, c.Downloads) })
+	after, err := serverCPU(ctx, at.BaseURL)
+	if err != nil {
+		return err
+	}
+	say("")
+	figures.PerSecond, figures.Errors, figures.Downloads = result.PerSecond(), result.Errors, result.Downloads
+	figures.P50, figures.P95, figures.P99 = result.Percentile(0.50), result.Percentile(0.95), result.Percentile(0.99)
+	figures.Seconds = result.Elapsed.Seconds()
+	if result.Downloads > 0 {
+		figures.ServerCPU = (after - before) * 1000 / float64(result.Downloads)
+	}
+	for _, step := range []string{rsp.FnInitiateAuthentication, rsp.FnAuthenticateClient, rsp.FnGetBoundProfilePackage, rsp.FnHandleNotification} {
+		figures.Steps[step] = result.StepPercentile(step, 0.50)
+	}
+	if err := c.print(figures); err != nil {
+		return err
+	}
+	if result.Errors > 0 {
+		return fmt.Errorf("%d downloads failed, the first with: %w", result.Errors, result.FirstErr)
+	}
+	return ctx.Err()
+}
+
+func (c benchDownloadCommand) print(f downloadFigures) error {
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(f)
+	}
+	fmt.Printf(`%d downloads by %d clients in %.1f s, %d errors
+  downloads per second    %8.1f
+  time of a download      %8.1f ms p50   %.1f ms p95   %.1f ms p99
+  processor of the server %8.3f ms each`, f.Downloads, f.Clients, f.Seconds, f.Errors, f.PerSecond, f.P50, f.P95, f.P99, f.ServerCPU)
+	if f.FloorCPU > 0 {
+		fmt.Printf(", %.2f times the floor of %.3f ms", f.ServerCPU/f.FloorCPU, f.FloorCPU)
+	}
+	fmt.Println()
+	return nil
+}
+
+// order has profiles prepared over ES2+, one for each download.
+func (c benchDownloadCommand) order(ctx context.Context, files dataFlags, at addresses, m *trust.Member, downloads []bench.Download) error {
+	base := filepath.Join(files.Data, operatorFile)
+	certificate, err := tls.LoadX509KeyPair(base+".pem", base+".key")
+	if err != nil {
+		return fmt.Errorf("the test operator's certificate: %w", err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(m.Identity.CI.PEM())
+	client := &es2.Client{
+		URL: at.ES9URL, Requester: testRequester, Parallel: 16,
+		HTTP: es2.NewHTTP(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}}),
+	}
+	run := strconv.FormatInt(time.Now().UnixNano(), 36)
+	for begin := 0; begin < len(downloads); begin += 500 {
+		chunk := downloads[begin:min(begin+500, len(downloads))]
+		orders := make([]rsp.DownloadOrder, len(chunk))
+		for i := range orders {
+			orders[i].Header.Call = fmt.Sprintf("bench-%s-%d-o", run, begin+i)
+			orders[i].Type = c.ProfileType
+		}
+		ordered, err := client.DownloadOrders(ctx, orders)
+		if err != nil {
+			return fmt.Errorf("order profiles: %w", err)
+		}
+		confirms := make([]rsp.ConfirmOrder, len(chunk))
+		for i, o := range ordered {
+			if err := o.Header.Err(); err != nil {
+				return fmt.Errorf("order a profile: %w", err)
+			}
+			confirms[i].Header.Call = fmt.Sprintf("bench-%s-%d-c", run, begin+i)
+			confirms[i].ICCID, confirms[i].Release = o.ICCID, true
+		}
+		confirmed, err := client.ConfirmOrders(ctx, confirms)
+		if err != nil {
+			return fmt.Errorf("confirm orders: %w", err)
+		}
+		for i, o := range confirmed {
+			if err := o.Header.Err(); err != nil {
+				return fmt.Errorf("confirm an order: %w", err)
+			}
+			chunk[i].MatchingID = ident.MatchingID(o.MatchingID)
+		}
+	}
+	return nil
+}
+
+// serverCPU returns the processor time that a server has used, in seconds, as
+// it says itself.
+func serverCPU(ctx context.Context, base string) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("the server at %s does not answer: %w", base, err)
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "process_cpu_seconds_total "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, errors.New("the server's /metrics has no process_cpu_seconds_total")
+}

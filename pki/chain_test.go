@@ -263,13 +263,16 @@ func TestRevocation(t *testing.T) {
 			if err := verify(); err != nil {
 				t.Error(err)
 			}
-			full, err := b.ci.IssueCRL(2, []*Certificate{b.eum.Certificate, b.identity.Auth.Certificate}, at.Add(time.Hour), at.AddDate(0, 1, 0))
+			full, err := b.ci.IssueCRL(2, []Revocation{{b.eum.Certificate.Serial, at}, {b.identity.Auth.Certificate.Serial, at}}, at.Add(time.Hour), at.AddDate(0, 1, 0))
 			if err != nil {
 				t.Fatal(err)
 			}
 			l, err := trusted.AddCRL(full)
 			if err != nil || l.Len() != 2 || !l.NextUpdate.Equal(at.AddDate(0, 1, 0)) {
 				t.Fatalf("list: %+v, %v", l, err)
+			}
+			if e := l.Entries(); len(e) != 2 || !e[0].At.Equal(at) || bytes.Compare(e[0].Serial, e[1].Serial) >= 0 {
+				t.Errorf("entries %v", e)
 			}
 			wantProblem(t, verify(), EUM, CheckRevocation)
 			_, err = trusted.VerifyServer(DPAuth, b.identity.Auth.Certificate.Raw, nil)
@@ -454,7 +457,7 @@ func compareLoosely(t *testing.T, own *Certificate, std *x509.Certificate) {
 
 func FuzzParseCRL(f *testing.F) {
 	b := newBench(f, P256)
-	list, err := b.ci.IssueCRL(7, []*Certificate{b.eum.Certificate}, at, at.AddDate(0, 1, 0))
+	list, err := b.ci.IssueCRL(7, []Revocation{{b.eum.Certificate.Serial, at}}, at, at.AddDate(0, 1, 0))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"time"
 
 	"godwit/tlv"
@@ -29,6 +30,22 @@ const maxCRL = tlv.MaxElement
 
 // Len returns how many certificates are on the list.
 func (l *RevocationList) Len() int { return len(l.revoked) }
+
+// A Revocation is one entry of a list.
+type Revocation struct {
+	Serial []byte // content octets of the serial number
+	At     time.Time
+}
+
+// Entries returns what is on the list, by serial number.
+func (l *RevocationList) Entries() []Revocation {
+	out := make([]Revocation, 0, len(l.revoked))
+	for serial, at := range l.revoked {
+		out = append(out, Revocation{Serial: []byte(serial), At: at})
+	}
+	slices.SortFunc(out, func(a, b Revocation) int { return bytes.Compare(a.Serial, b.Serial) })
+	return out
+}
 
 // Revoked returns when the certificate was revoked, if it was.
 func (l *RevocationList) Revoked(c *Certificate) (time.Time, bool) {

@@ -265,8 +265,9 @@ func appendNameConstraints(b []byte, req Request) []byte {
 	})
 }
 
-// IssueCRL makes a revocation list of a CI. number must grow from list to list.
-func (i *Issuer) IssueCRL(number int64, revoked []*Certificate, this, next time.Time) ([]byte, error) {
+// IssueCRL makes a revocation list of a CI, in DER. number must grow from list to
+// list.
+func (i *Issuer) IssueCRL(number int64, revoked []Revocation, this, next time.Time) ([]byte, error) {
 	if i.Certificate.KeyUsage&UsageCRLSign == 0 {
 		return nil, fmt.Errorf("%w: %s may not sign revocation lists", ErrRequest, i.Certificate.Subject)
 	}
@@ -278,9 +279,9 @@ func (i *Issuer) IssueCRL(number int64, revoked []*Certificate, this, next time.
 		b = appendTime(appendTime(b, this), next)
 		if len(revoked) > 0 {
 			b = tlv.AppendNested(b, tlv.Sequence, func(b []byte) []byte {
-				for _, c := range revoked {
+				for _, r := range revoked {
 					b = tlv.AppendNested(b, tlv.Sequence, func(b []byte) []byte {
-						return appendTime(tlv.Append(b, tlv.Integer, c.Serial), this)
+						return appendTime(tlv.Append(b, tlv.Integer, r.Serial), r.At.UTC())
 					})
 				}
 				return b

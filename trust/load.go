@@ -81,24 +81,23 @@ func loadMember(dir string) (*Member, error) {
 	m := &Member{Identity: &pki.Identity{}}
 	ci, err := loadCredential(dir, "ci")
 	switch {
-	case errors.Is(err, errNoKey):
-		certificate, err := os.ReadFile(filepath.Join(dir, "ci.pem"))
-		if err != nil {
-			return nil, err
-		}
-		list, err := pki.ParseCertificates(certificate)
-		if err != nil {
-			return nil, fmt.Errorf("ci.pem: %w", err)
-		}
-		m.Identity.CI = list[0]
+	case errors.Is(err, errNoKey): // somebody else's
 	case err != nil:
 		return nil, err
 	default:
 		if m.Issuer, err = pki.NewIssuer(ci); err != nil {
 			return nil, fmt.Errorf("ci.pem: %w", err)
 		}
-		m.Identity.CI = ci.Certificate
 	}
+	certificates, err := os.ReadFile(filepath.Join(dir, "ci.pem"))
+	if err != nil {
+		return nil, err
+	}
+	list, err := pki.ParseCertificates(certificates)
+	if err != nil {
+		return nil, fmt.Errorf("ci.pem: %w", err)
+	}
+	m.Identity.CI, m.Former = list[0], list[1:]
 	for _, p := range parts {
 		c, err := loadCredential(dir, p.name)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -4,7 +4,8 @@
 // A folder holds one directory per set, a set one directory per CI:
 //
 //	pki/test/set.json         what kind of trust it is
-//	pki/test/nist/ci.pem      the CI; ci.key beside it where the CI is ours
+//	pki/test/nist/ci.pem      the CI, and after it the CI under former names;
+//	                          ci.key beside it where the CI is ours
 //	pki/test/nist/dpauth.pem  and dpauth.key, likewise dppb, tls, dsauth, dstls
 //	pki/test/nist/eum.pem     and eum.key, where we also make eUICCs
 //	pki/test/nist/crl.pem     what the CI has revoked, if anything
@@ -51,6 +52,9 @@ type Member struct {
 	Issuer   *pki.Issuer // the CI with its private key; nil where it is not ours
 	EUM      *pki.Issuer // the manufacturer under which we make software eUICCs; nil where there is none
 	CRL      []byte      // nil where there is none
+	// Former are certificates of the same CI key under names that the CI had
+	// before. EUMs that were certified then are still in the field.
+	Former []*pki.Certificate
 }
 
 // Identities returns the server's certificates under each CI.
@@ -71,6 +75,11 @@ func (s *Set) Roots() (*pki.Roots, error) {
 	for _, m := range s.Members {
 		if err := roots.Add(m.Identity.CI); err != nil {
 			return nil, fmt.Errorf("set %s, CI %s: %w", s.Name, m.Name, err)
+		}
+		for _, former := range m.Former {
+			if err := roots.Add(former); err != nil {
+				return nil, fmt.Errorf("set %s, CI %s, former name: %w", s.Name, m.Name, err)
+			}
 		}
 		if m.CRL != nil {
 			if _, err := roots.AddCRL(m.CRL); err != nil {
@@ -253,7 +262,13 @@ func (m *Member) save(dir string) error {
 		}
 	}
 	if m.Issuer != nil {
-		return write("ci", m.Issuer.Credential)
+		if err := write("ci", m.Issuer.Credential); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(filepath.Join(dir, "ci.pem"), m.Identity.CI.PEM(), 0o644)
+	ci := m.Identity.CI.PEM()
+	for _, former := range m.Former {
+		ci = append(ci, former.PEM()...)
+	}
+	return os.WriteFile(filepath.Join(dir, "ci.pem"), ci, 0o644)
 }

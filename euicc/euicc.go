@@ -15,6 +15,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"godwit/ident"
@@ -202,3 +203,8 @@ func (c *Card) SetTerminal(on bool) {
 
 // EID returns the chip's number.
 func (c *Card) EID() ident.EID { return c.cfg.EID }
+
+// CIs returns the CI certificates that servers are verified with. A real chip
+// tells only their key identifiers; an assistant beside this one needs them for
+// TLS.
+func (c *Card) CIs() []*pki.Certificate { return slices.Clone(c.cfg.Roots) }

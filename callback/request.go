@@ -74,9 +74,9 @@ type outcome struct {
 	unheard  bool   // no connection came about, so the receiver knows nothing of it
 }
 
-// request makes one attempt. A stop of the sender does not end it.
-func (s *Sender) request(ctx context.Context, d delivery) outcome {
-	o := outcome{at: s.options.Now()}
+// request makes one attempt.
+func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
+	o.at = s.options.Now()
 	begun := time.Now()
 	defer func() { o.duration = time.Since(begun) }()
 

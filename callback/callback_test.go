@@ -1,0 +1,595 @@
+package callback_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"godwit/callback"
+	"godwit/db"
+	"godwit/db/dbtest"
+	"godwit/fault"
+)
+
+const (
+	acct  = "AC00000000000000000000000000000001"
+	token = "0123456789abcdef0123456789abcdef"
+)
+
+// clock is a clock that can be put forward.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) Now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
+func tokenOf(_ context.Context, account string) (db.Secret, error) {
+	if account != acct {
+		return nil, errors.New("no such account")
+	}
+	return db.Secret(token), nil
+}
+
+func options(c *clock) callback.Options {
+	return callback.Options{Token: tokenOf, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: c.Now}
+}
+
+// run delivers until the test ends or stop is called.
+func run(t testing.TB, s *callback.Sender) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func send(t testing.TB, d *db.DB, s *callback.Sender, c callback.Callback) (sid string) {
+	t.Helper()
+	if c.Account == "" {
+		c.Account = acct
+	}
+	if err := d.Write(t.Context(), func(tx *db.Tx) (err error) {
+		sid, err = s.Send(t.Context(), tx, c)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return sid
+}
+
+func get(t testing.TB, d *db.DB, s *callback.Sender, sid string) (got callback.Delivery, attempts []callback.Attempt) {
+	t.Helper()
+	if err := d.Snapshot(t.Context(), func(q db.Query) (err error) {
+		if got, err = s.Get(t.Context(), q, acct, sid); err != nil {
+			return err
+		}
+		attempts, err = s.Attempts(t.Context(), q, sid)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return got, attempts
+}
+
+// until reads a delivery until it satisfies ok.
+func until(t testing.TB, d *db.DB, s *callback.Sender, sid string, ok func(callback.Delivery, []callback.Attempt) bool) (callback.Delivery, []callback.Attempt) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		got, attempts := get(t, d, s, sid)
+		if ok(got, attempts) {
+			return got, attempts
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still %+v with attempts %+v", got, attempts)
+		}
+	}
+}
+
+func settled(d callback.Delivery, _ []callback.Attempt) bool { return d.State != callback.Due }
+
+func tried(n int) func(callback.Delivery, []callback.Attempt) bool {
+	return func(_ callback.Delivery, a []callback.Attempt) bool { return len(a) >= n }
+}
+
+// seen is a request as a receiver got it.
+type seen struct {
+	*http.Request
+	body string
+}
+
+// receiver answers with what answer says and shows what it got.
+func receiver(t testing.TB, answer func(n int, w http.ResponseWriter)) (*httptest.Server, <-chan seen) {
+	t.Helper()
+	got := make(chan seen, 1000)
+	var n atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- seen{r, string(body)}
+		answer(int(n.Add(1)), w)
+	}))
+	t.Cleanup(server.Close)
+	return server, got
+}
+
+func next[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came within 30 s")
+		panic("unreachable")
+	}
+}
+
+func TestDelivery(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		server, got := receiver(t, func(_ int, w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) })
+		s := callback.New(d, options(&clock{}))
+		run(t, s)
+		params := []callback.Param{{"SimSid", "HS1"}, {"SimStatus", "active"}, {"Note", ""}, {"Text", "a&b=ü +"}}
+		want := url.Values{"SimSid": {"HS1"}, "SimStatus": {"active"}, "Note": {""}, "Text": {"a&b=ü +"}}
+
+		begun := time.Now()
+		sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL + "/hook?tenant=7#rc=2", Params: params})
+		r := next(t, got)
+		if took := time.Since(begun); took > 500*time.Millisecond {
+			t.Errorf("the first attempt came after %v: nobody was woken", took)
+		}
+		form, err := url.ParseQuery(r.body)
+		if err != nil || form.Encode() != want.Encode() {
+			t.Errorf("form %s, %v", r.body, err)
+		}
+		if r.Method != "POST" || r.RequestURI != "/hook?tenant=7" || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+			t.Errorf("%s %s, %s", r.Method, r.RequestURI, r.Header.Get("Content-Type"))
+		}
+		if sig := callback.Sign(db.Secret(token), server.URL+"/hook?tenant=7", want); r.Header.Get("X-Twilio-Signature") != sig {
+			t.Errorf("signature %s, want %s", r.Header.Get("X-Twilio-Signature"), sig)
+		}
+		if r.Header.Get("User-Agent") != "TwilioProxy/1.1" {
+			t.Errorf("user agent %s", r.Header.Get("User-Agent"))
+		}
+		delivery, attempts := until(t, d, s, sid, settled)
+		if delivery.State != callback.Delivered || delivery.LastStatus != 204 || delivery.LastError != "" || delivery.Subject != "HS1" ||
+			delivery.Token == "" || delivery.Token != r.Header.Get("I-Twilio-Idempotency-Token") {
+			t.Errorf("delivery %+v", delivery)
+		}
+		if len(attempts) != 1 || attempts[0].Number != 1 || attempts[0].Status != 204 || attempts[0].Duration <= 0 || attempts[0].Error != "" {
+			t.Errorf("attempts %+v", attempts)
+		}
+
+		send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL + "/hook?tenant=7", Method: "get", Params: params})
+		r = next(t, got)
+		all := r.URL.Query()
+		if r.Method != "GET" || r.body != "" || all.Get("tenant") != "7" || all.Get("Text") != "a&b=ü +" || !all.Has("Note") {
+			t.Errorf("%s %s %q", r.Method, r.RequestURI, r.body)
+		}
+		if sig := callback.Sign(db.Secret(token), server.URL+r.RequestURI, nil); r.Header.Get("X-Twilio-Signature") != sig {
+			t.Errorf("signature %s, want %s", r.Header.Get("X-Twilio-Signature"), sig)
+		}
+
+		if sid := send(t, d, s, callback.Callback{Subject: "HS1"}); sid != "" {
+			t.Errorf("something to send nowhere: %s", sid)
+		}
+		no := errors.New("no")
+		if err := d.Write(t.Context(), func(tx *db.Tx) error {
+			_, err := s.Send(t.Context(), tx, callback.Callback{Account: acct, Subject: "HS1", URL: server.URL})
+			return errors.Join(err, no)
+		}); !errors.Is(err, no) {
+			t.Fatal(err)
+		}
+		for _, wrong := range []callback.Callback{
+			{URL: "nowhere"},
+			{URL: server.URL, Method: "PUT"},
+			{URL: server.URL, Params: []callback.Param{{"A", "1"}, {"A", "2"}}},
+		} {
+			if err := d.Write(t.Context(), func(tx *db.Tx) error {
+				_, err := s.Send(t.Context(), tx, wrong)
+				return err
+			}); err == nil {
+				t.Errorf("taken: %+v", wrong)
+			}
+		}
+		select {
+		case r := <-got:
+			t.Errorf("another request: %s %s", r.Method, r.RequestURI)
+		default:
+		}
+	})
+}
+
+// TestRepeats fails twice; the token stays, the record grows.
+func TestRepeats(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		server, got := receiver(t, func(n int, w http.ResponseWriter) {
+			if n <= 2 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})
+		c := &clock{}
+		s := callback.New(d, options(c))
+		run(t, s)
+		sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL, Params: []callback.Param{{"A", "1"}}})
+		first := next(t, got)
+		for n := 1; n <= 2; n++ {
+			delivery, _ := until(t, d, s, sid, tried(n))
+			if delivery.State != callback.Due || !delivery.NextAt.After(c.Now()) || !strings.Contains(delivery.LastError, "503") {
+				t.Errorf("after attempt %d: %+v", n, delivery)
+			}
+			c.forward(time.Until(delivery.NextAt) + time.Second)
+			again := next(t, got)
+			for _, name := range []string{"I-Twilio-Idempotency-Token", "X-Twilio-Signature"} {
+				if again.Header.Get(name) != first.Header.Get(name) {
+					t.Errorf("%s differs", name)
+				}
+			}
+		}
+		delivery, attempts := until(t, d, s, sid, settled)
+		if delivery.State != callback.Delivered || delivery.Attempts != 3 || len(attempts) != 3 || attempts[2].Status != 200 {
+			t.Errorf("%+v, attempts %+v", delivery, attempts)
+		}
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	var handler http.HandlerFunc
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(w, r) }))
+	t.Cleanup(server.Close)
+	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tlsServer.StartTLS()
+	t.Cleanup(tlsServer.Close)
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := nobody.Addr().String()
+	nobody.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // connects and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+
+	leave := make(chan bool)
+	t.Cleanup(func() { close(leave) })
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", server.URL+"/elsewhere")
+			w.WriteHeader(code)
+		}
+	}
+	d := dbtest.SQLite(t)
+	s := callback.New(d, options(&clock{}))
+	run(t, s)
+	for _, tt := range []struct {
+		name    string
+		url     string
+		handler http.HandlerFunc
+		state   callback.State // after the first attempt
+		words   string
+	}{
+		{"not found", server.URL, status(404), callback.Failed, "answered 404 Not Found"},
+		{"gone elsewhere", server.URL, status(302), callback.Failed, "redirects are not followed"},
+		{"too many", server.URL, status(429), callback.Due, "429"},
+		{"server trouble", server.URL, status(500), callback.Due, "500"},
+		{"server trouble, repetitions set", server.URL + "#rc=3", status(500), callback.Failed, "500"},
+		{"no connection", "http://" + closed, nil, callback.Due, "connection refused"},
+		{"no connection, repetitions set", "http://" + closed + "#rc=1", nil, callback.Due, "connection refused"},
+		{"no connection, no repetition", "http://" + closed + "#rc=0", nil, callback.Failed, "connection refused"},
+		{"no TLS", "https://" + silent.Addr().String() + "#ct=150", nil, callback.Due, "no connection within 150ms"},
+		{"no answer", "http://" + silent.Addr().String() + "#rt=150", nil, callback.Due, "no answer within 150ms"},
+		{"no answer in all", "http://" + silent.Addr().String() + "#tt=150", nil, callback.Due, "within 150ms"},
+		{"unknown certificate", tlsServer.URL, nil, callback.Due, "not trusted"},
+		{"hangs up", server.URL, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, callback.Due, "closed without an answer"},
+		{"unknown name", "http://nowhere.invalid/", nil, callback.Due, "nowhere.invalid"},
+		{"an endless answer", server.URL + "#tt=5000", func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					return
+				}
+			}
+		}, callback.Delivered, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			handler = tt.handler
+			sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: tt.url, Params: []callback.Param{{"A", "1"}}})
+			delivery, attempts := until(t, d, s, sid, tried(1))
+			if delivery.State != tt.state || !strings.Contains(delivery.LastError, tt.words) || attempts[0].Error != delivery.LastError {
+				t.Errorf("%s: %q", delivery.State, delivery.LastError)
+			}
+		})
+	}
+	t.Run("no account", func(t *testing.T) {
+		sid := ""
+		if err := d.Write(t.Context(), func(tx *db.Tx) (err error) {
+			sid, err = s.Send(t.Context(), tx, callback.Callback{Account: "AC9", Subject: "HS1", URL: server.URL})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(30 * time.Second); ; {
+			var attempts []callback.Attempt
+			if err := d.Read(t.Context(), func(q db.Query) (err error) { attempts, err = s.Attempts(t.Context(), q, sid); return err }); err != nil {
+				t.Fatal(err)
+			}
+			if len(attempts) == 1 {
+				if !strings.Contains(attempts[0].Error, "token") {
+					t.Errorf("attempt %+v", attempts[0])
+				}
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("no attempt")
+			}
+		}
+	})
+}
+
+func TestTrustedCertificate(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(server.Close)
+	o := options(&clock{})
+	o.Roots = x509.NewCertPool()
+	o.Roots.AddCert(server.Certificate())
+	d := dbtest.SQLite(t)
+	s := callback.New(d, o)
+	run(t, s)
+	if got, _ := until(t, d, s, send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL}), settled); got.State != callback.Delivered {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestGuard calls addresses that are not public.
+func TestGuard(t *testing.T) {
+	server, got := receiver(t, func(int, http.ResponseWriter) {})
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := "http://localhost:" + port
+	for _, tt := range []struct {
+		name, url string
+		allow     []netip.Prefix
+		hosts     []string
+		ok        bool
+	}{
+		{"loopback", server.URL, nil, nil, false},
+		{"a name that leads there", byName, nil, nil, false},
+		{"mapped into IPv6", "http://[::ffff:127.0.0.1]:" + port, nil, nil, false},
+		{"written as a number", "http://2130706433:" + port, nil, nil, false},
+		{"private", "http://10.1.2.3/", nil, nil, false},
+		{"metadata", "http://169.254.169.254/latest/meta-data/", nil, nil, false},
+		{"IPv6 loopback", "http://[::1]:" + port, nil, nil, false},
+		{"another network is allowed", server.URL, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, nil, false},
+		{"the network is allowed", server.URL, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}, nil, true},
+		{"the name is allowed", byName, nil, []string{"localhost"}, true},
+		{"the name with its port is allowed", byName, nil, []string{"localhost:" + port}, true},
+		{"another port is allowed", byName, nil, []string{"localhost:1"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := options(&clock{})
+			o.Allow, o.AllowHosts = tt.allow, tt.hosts
+			d := dbtest.SQLite(t)
+			s := callback.New(d, o)
+			run(t, s)
+			delivery, _ := until(t, d, s, send(t, d, s, callback.Callback{Subject: "HS1", URL: tt.url}), tried(1))
+			if ok := delivery.State == callback.Delivered; ok != tt.ok {
+				t.Errorf("%s: %q", delivery.State, delivery.LastError)
+			}
+			if !tt.ok && len(got) > 0 {
+				t.Errorf("the receiver was called")
+			}
+			for len(got) > 0 {
+				<-got
+			}
+		})
+	}
+}
+
+// TestSlowEndpoint has one endpoint hang with hundreds of deliveries; another's
+// are made at once all the same.
+func TestSlowEndpoint(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		release := make(chan bool)
+		slow, slowGot := receiver(t, func(int, http.ResponseWriter) { <-release })
+		quick, quickGot := receiver(t, func(int, http.ResponseWriter) {})
+		o := options(&clock{})
+		o.Concurrent, o.PerEndpoint = 24, 8
+		s := callback.New(d, o)
+		const many = 300
+		if err := d.Write(t.Context(), func(tx *db.Tx) error {
+			for n := range many {
+				if _, err := s.Send(t.Context(), tx, callback.Callback{Account: acct, Subject: fmt.Sprint("slow", n), URL: slow.URL}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, s)
+		for range 8 {
+			next(t, slowGot)
+		}
+		begun := time.Now()
+		for n := range 50 {
+			send(t, d, s, callback.Callback{Subject: fmt.Sprint("quick", n), URL: quick.URL})
+		}
+		for range 50 {
+			next(t, quickGot)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("50 deliveries to the quick one took %v", took)
+		}
+		if n := len(slowGot); n != 0 {
+			t.Errorf("the slow one got %d more at a time than it has places", n)
+		}
+		close(release)
+		for range many - 8 {
+			next(t, slowGot)
+		}
+	})
+}
+
+func TestRedeliver(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		server, got := receiver(t, func(n int, w http.ResponseWriter) {
+			if n == 1 {
+				w.WriteHeader(http.StatusNotFound)
+			}
+		})
+		s := callback.New(d, options(&clock{}))
+		run(t, s)
+		sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL, Params: []callback.Param{{"A", "1"}}})
+		first := next(t, got)
+		until(t, d, s, sid, func(d callback.Delivery, _ []callback.Attempt) bool { return d.State == callback.Failed })
+		redeliver := func(account, sid string) error {
+			return d.Write(t.Context(), func(tx *db.Tx) error { return s.Redeliver(t.Context(), tx, account, sid) })
+		}
+		for n := 2; n <= 3; n++ { // also what was delivered
+			if err := redeliver(acct, sid); err != nil {
+				t.Fatal(err)
+			}
+			r := next(t, got)
+			if r.body != first.body || r.Header.Get("I-Twilio-Idempotency-Token") != first.Header.Get("I-Twilio-Idempotency-Token") {
+				t.Error("the repetition differs")
+			}
+			until(t, d, s, sid, func(d callback.Delivery, a []callback.Attempt) bool {
+				return d.State == callback.Delivered && d.Attempts == n && len(a) == n
+			})
+		}
+		if err := redeliver("AC2", sid); !fault.Is(err, fault.NotFound) {
+			t.Errorf("another account's: %v", err)
+		}
+		if err := redeliver(acct, "CB0"); !fault.Is(err, fault.NotFound) {
+			t.Errorf("of nothing: %v", err)
+		}
+	})
+}
+
+func TestList(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		c := &clock{}
+		s := callback.New(d, options(c))
+		for n := range 10 {
+			send(t, d, s, callback.Callback{Subject: fmt.Sprint("HS", n%2), URL: "http://127.0.0.1:1/", Account: fmt.Sprint("AC", n%5)})
+			c.forward(time.Second)
+		}
+		for _, tt := range []struct {
+			name   string
+			filter callback.Filter
+			want   int
+		}{
+			{"all", callback.Filter{}, 10},
+			{"an account", callback.Filter{Account: "AC1"}, 2},
+			{"a subject", callback.Filter{Subject: "HS1"}, 5},
+			{"a state", callback.Filter{State: callback.Due}, 10},
+			{"another state", callback.Filter{State: callback.Delivered}, 0},
+			{"both", callback.Filter{Account: "AC1", Subject: "HS1"}, 1},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				f := tt.filter
+				f.Limit = 3
+				count := 0
+				for {
+					var page []callback.Delivery
+					if err := d.Read(t.Context(), func(q db.Query) (err error) { page, err = s.List(t.Context(), q, f); return err }); err != nil {
+						t.Fatal(err)
+					}
+					for _, got := range page {
+						if f.After != nil && !got.CreatedAt.Before(f.After.CreatedAt) {
+							t.Errorf("%v after %v", got.CreatedAt, f.After.CreatedAt)
+						}
+						f.After = &got
+						count++
+					}
+					if len(page) < f.Limit {
+						break
+					}
+				}
+				if count != tt.want {
+					t.Errorf("%d, want %d", count, tt.want)
+				}
+			})
+		}
+	})
+}
+
+func TestOldRecordsGo(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		server, _ := receiver(t, func(int, http.ResponseWriter) {})
+		c := &clock{}
+		s := callback.New(d, options(c))
+		stop := run(t, s)
+		old := send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL})
+		until(t, d, s, old, settled)
+		stop()
+		c.forward(31 * 24 * time.Hour)
+		waiting := send(t, d, s, callback.Callback{Subject: "HS2", URL: "http://127.0.0.1:1/"})
+		s = callback.New(d, options(c))
+		run(t, s)
+		until(t, d, s, waiting, tried(1))
+		if err := d.Read(t.Context(), func(q db.Query) error {
+			_, err := s.Get(t.Context(), q, acct, old)
+			if !fault.Is(err, fault.NotFound) {
+				t.Errorf("the old record: %v", err)
+			}
+			attempts, err := s.Attempts(t.Context(), q, old)
+			if len(attempts) != 0 {
+				t.Errorf("its attempts: %v", attempts)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestTwoSenders shares one database between two nodes: each delivery is made once.
+func TestTwoSenders(t *testing.T) {
+	url := dbtest.PostgresURL(t)
+	server, got := receiver(t, func(int, http.ResponseWriter) {})
+	first := dbtest.Open(t, url)
+	s := callback.New(first, options(&clock{}))
+	for _, d := range []*db.DB{dbtest.Open(t, url), dbtest.Open(t, url)} {
+		run(t, callback.New(d, options(&clock{})))
+	}
+	const many = 300
+	if err := first.Write(t.Context(), func(tx *db.Tx) error {
+		for n := range many {
+			if _, err := s.Send(t.Context(), tx, callback.Callback{Account: acct, Subject: fmt.Sprint(n), URL: server.URL}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range many {
+		token := next(t, got).Header.Get("I-Twilio-Idempotency-Token")
+		if seen[token] {
+			t.Errorf("%s twice", token)
+		}
+		seen[token] = true
+	}
+}

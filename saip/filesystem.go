@@ -63,12 +63,6 @@ func (k Kind) byDefault() bool {
 	return k == KindMF || k == KindUSIM || k == KindISIM || k == KindIoT
 }
 
-// hasRoot tells the elements whose first file is a directory.
-func (k Kind) hasRoot() bool {
-	cs := components(k)
-	return len(cs) > 0 && (cs[0].kind == DF || cs[0].kind == ADF)
-}
-
 // addTemplate builds the files of an element with a template.
 func (fs *FileSystem) addTemplate(e *Element) {
 	parent := fs.MF

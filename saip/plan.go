@@ -167,14 +167,19 @@ func (f *filling) forget() {
 	f.personal = nil
 }
 
-// fill computes all slots and the lengths of all branches.
-func (f *filling) fill(pl *plan, p *Personal) error {
+// begin makes ready for a personalisation.
+func (f *filling) begin(pl *plan, p *Personal) {
 	f.plan, f.personal = pl, p
 	f.arena, f.written, f.ends, f.lengths = f.arena[:0], f.written[:0], f.ends[:0], f.lengths[:0]
 	f.mnc = p.MNCLength
 	if f.mnc == 0 {
 		f.mnc = pl.mncLength
 	}
+}
+
+// fill computes all slots and the lengths of all branches.
+func (f *filling) fill(pl *plan, p *Personal) error {
+	f.begin(pl, p)
 	if err := f.fillFiles(); err != nil {
 		return err
 	}

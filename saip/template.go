@@ -104,6 +104,7 @@ func (t *Template) Append(dst []byte, p *Personal) ([]byte, error) {
 	}
 	f := t.pool.Get().(*filling)
 	defer t.pool.Put(f)
+	defer f.forget()
 	if err := f.fill(t.plan, p); err != nil {
 		return nil, err
 	}
@@ -111,8 +112,22 @@ func (t *Template) Append(dst []byte, p *Personal) ([]byte, error) {
 	for i := range t.plan.parts {
 		dst = f.append(dst, &t.plan.parts[i])
 	}
-	f.forget()
 	return dst, nil
+}
+
+// Check says whether [Template.Personalise] would take the personal data, without
+// making the package. It takes a few microseconds, so that a million rows of
+// stock can be checked before they are stored.
+func (t *Template) Check(p *Personal) error {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	f := t.pool.Get().(*filling)
+	defer t.pool.Put(f)
+	f.begin(t.plan, p)
+	err := f.fillFiles()
+	f.forget()
+	return err
 }
 
 // check refuses malformed values and values without a place.

@@ -26,7 +26,8 @@ func full() *Personal {
 		RoutingIndicator: "123",
 		SecurityDomainKeys: []DomainKey{
 			{Version: 1, ID: 1, Key: bytes.Repeat([]byte{1}, 16)},
-			{Version: 1, ID: 2, Key: bytes.Repeat([]byte{2}, 16)}, {Version: 1, ID: 3, Key: bytes.Repeat([]byte{3}, 32)},
+			{Version: 1, ID: 2, Key: bytes.Repeat([]byte{2}, 16)},
+			{Version: 1, ID: 3, Key: bytes.Repeat([]byte{3}, 32)},
 		},
 	}
 }
@@ -297,7 +298,13 @@ func TestPersonaliseRefuses(t *testing.T) {
 			if !errors.As(err, &refusal) || refusal.Field != tt.field {
 				t.Errorf("error = %v, want a refusal of %s", err, tt.field)
 			}
+			if check := FullUSIM().Check(p); check == nil || check.Error() != err.Error() {
+				t.Errorf("Check says %v, Personalise %v", check, err)
+			}
 		})
+	}
+	if err := FullUSIM().Check(full()); err != nil {
+		t.Errorf("Check refuses what is right: %v", err)
 	}
 	_, err := MinimalUSIM().Personalise(&Personal{IMPI: "a@b"})
 	if !fault.Is(err, fault.Invalid) {

@@ -92,7 +92,9 @@ func get(t testing.TB, d *db.DB, s *callback.Sender, sid string) (got callback.D
 // until reads a delivery until it satisfies ok.
 func until(t testing.TB, d *db.DB, s *callback.Sender, sid string, ok func(callback.Delivery, []callback.Attempt) bool) (callback.Delivery, []callback.Attempt) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-look.C {
 		got, attempts := get(t, d, s, sid)
 		if ok(got, attempts) {
 			return got, attempts
@@ -326,7 +328,9 @@ func TestRefusals(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(30 * time.Second); ; {
+		look := time.NewTicker(2 * time.Millisecond)
+		defer look.Stop()
+		for deadline := time.Now().Add(30 * time.Second); ; <-look.C {
 			var attempts []callback.Attempt
 			if err := d.Read(t.Context(), func(q db.Query) (err error) { attempts, err = s.Attempts(t.Context(), q, sid); return err }); err != nil {
 				t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"godwit/db"
 	"godwit/db/dbtest"
@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+const killAfter = 200
 
 // mark is a job that writes its number down.
 type mark struct {
@@ -51,9 +53,12 @@ func workUntilKilled(url string) {
 	if err == nil {
 		var q *jobs.Queue
 		if q, err = jobs.New(d); err == nil {
+			var worked atomic.Int32
 			registerMark(d, q, func(n int) {
 				fmt.Println(n)
-				time.Sleep(5 * time.Millisecond) // so that it is killed in the middle of many
+				if worked.Add(1) > killAfter {
+					select {} // with this one in its hands it is killed
+				}
 			})
 			err = q.Run(ctx)
 		}
@@ -110,14 +115,14 @@ func TestKilledWorker(t *testing.T) {
 		}
 		lines := 0
 		for scanner := bufio.NewScanner(out); scanner.Scan(); lines++ {
-			if lines == 200 {
+			if lines == killAfter {
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
 		_ = cmd.Wait() // it was killed
-		if lines < 200 {
+		if lines < killAfter {
 			t.Fatalf("the process worked %d jobs only: %s", lines, trouble.String())
 		}
 		before := marks(t, d)

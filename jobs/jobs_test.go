@@ -250,8 +250,10 @@ func TestFailures(t *testing.T) {
 // moment after the handler returned.
 func waitForDead(t testing.TB, q *jobs.Queue, number int) []jobs.Dead {
 	t.Helper()
-	for ctx, deadline := t.Context(), time.Now().Add(30*time.Second); ; {
-		dead, _, err := q.Dead(ctx, "", 100)
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-look.C {
+		dead, _, err := q.Dead(t.Context(), "", 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -136,17 +136,20 @@ func TestOrderOfSegments(t *testing.T) {
 	})
 }
 
-// padded lengthens a package to at least n octets by an element that any chip
-// skips: unknown and not mandated. It goes before the end.
+// padded lengthens a package to exactly n octets by an element that any chip
+// skips: unknown and not mandated. It goes before the end. A package that is too
+// long for this stays as it is.
 func padded(profile []byte, n int) []byte {
-	if len(profile) >= n {
-		return profile
+	for fill := n - len(profile); fill > n-len(profile)-24 && fill > 0; fill-- {
+		filler := tlv.AppendNested(nil, 0xBF3F, func(b []byte) []byte {
+			b = tlv.AppendNested(b, 0xA0, func(b []byte) []byte { return tlv.Append(b, 0x81, []byte{0x7F, 0}) })
+			return tlv.Append(b, 0x81, bytes.Repeat([]byte{0xA5}, fill))
+		})
+		if len(profile)+len(filler) == n {
+			return beforeEnd(profile, filler)
+		}
 	}
-	filler := tlv.AppendNested(nil, 0xBF3F, func(b []byte) []byte {
-		b = tlv.AppendNested(b, 0xA0, func(b []byte) []byte { return tlv.Append(b, 0x81, []byte{0x7F, 0}) })
-		return tlv.Append(b, 0x81, bytes.Repeat([]byte{0xA5}, n-len(profile)))
-	})
-	return beforeEnd(profile, filler)
+	return profile
 }
 
 // beforeEnd puts an element before the end of a package.
@@ -266,7 +269,10 @@ func TestProfileFaults(t *testing.T) {
 		{"ICCID of the header differs", nil, func(r *run) { r.profile = testProfile(r, testICCID(9)) }, rsp.InstallDataMismatch, 0},
 		{"no memory", func(cfg *Config) { cfg.Memory = 2500 }, nil, rsp.InstallMemory, 0},
 		{"no package", nil, func(r *run) { r.profile = []byte("no package") }, rsp.InstallElement, peInvalidFormat},
-		{"no header", nil, func(r *run) { e := must(tlv.Parse(r.profile[:2+int(r.profile[1])])); r.profile = r.profile[len(e.Raw):] }, rsp.InstallElement, peInvalidFormat},
+		{"no header", nil, func(r *run) {
+			e := must(tlv.Parse(r.profile[:2+int(r.profile[1])]))
+			r.profile = r.profile[len(e.Raw):]
+		}, rsp.InstallElement, peInvalidFormat},
 		{"major version 9", nil, func(r *run) { replaceOnce(r.profile, "\x80\x01\x02", "\x80\x01\x09") }, rsp.InstallElement, peUnsupportedVersion},
 		{"service that the chip lacks", func(cfg *Config) { cfg.Capability = rsp.USIM }, nil, rsp.InstallElement, peFeature},
 		{"unknown element that is mandated", nil, func(r *run) {
@@ -388,14 +394,14 @@ func (x *tester) survives(data []byte) bool {
 // Lengths at which segments begin to differ, keys of the profile's own, and
 // metadata in two segments. Item 26 and 27 seen from the chip.
 func TestPackageSizes(t *testing.T) {
-	for _, size := range []int{1007, 1008, 1009, 2014, 2015, 65535} {
+	for _, size := range []int{4 * 1007, 4*1007 + 1, 4*1007 + 2, 5*1007 - 1, 65535} {
 		for _, keys := range []*rsp.Keys{nil, {Chaining: [16]byte{1}, ENC: [16]byte{2}, MAC: [16]byte{3}}} {
 			t.Run(fmt.Sprintf("%d octets, own keys %v", size, keys != nil), func(t *testing.T) {
 				r := newTester(t, config(pki.P256)).run(pki.P256)
 				r.profileKeys = keys
 				r.profile = padded(r.profile, size)
-				for len(r.profile) > size { // the filler's own header
-					r.profile = padded(testProfile(t, testICCID(1)), 2*size-len(r.profile))
+				if len(r.profile) != size {
+					t.Fatalf("the package has %d octets", len(r.profile))
 				}
 				icon := int64(1)
 				r.metadata.IconType, r.metadata.Icon = &icon, make([]byte, 1024)

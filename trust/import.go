@@ -192,6 +192,9 @@ func (b *basket) set() (*Set, error) {
 	if len(set.Members) == 0 {
 		return nil, errors.Join(missing...)
 	}
+	slices.SortStableFunc(set.Members, func(x, y *Member) int { // as Load has them
+		return int(x.Identity.Curve()) - int(y.Identity.Curve())
+	})
 	nameMembers(set.Members)
 	return set, nil
 }
@@ -339,7 +342,7 @@ func (b *basket) take(roots *pki.Roots, role pki.Role, oid ident.OID) *pki.Crede
 		return nil
 	}
 	for _, other := range list[1:] {
-		other.f.Why = "there is a certificate for the same that lasts longer"
+		other.f.Why = "there is a certificate for the same that lasts as long or longer"
 	}
 	key := b.key(list[0].c)
 	list[0].f.Used, list[0].f.Why = true, ""

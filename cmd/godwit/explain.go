@@ -37,6 +37,9 @@ func (c explainCommand) Run() error {
 
 func (c explainCommand) run(in io.Reader, out, problems io.Writer) error {
 	words := c.What
+	if len(words) > 0 && words[0] == "--" {
+		words = words[1:]
+	}
 	if len(words) > 0 && words[len(words)-1] == "--json" { // typed last, as people do
 		words, c.JSON = words[:len(words)-1], true
 	}

@@ -20,6 +20,7 @@ func TestExplain(t *testing.T) {
 		{"status code", "", []string{"8.2.6/3.8"}, 0, []string{"matching ID refused", "who    operator", "next   Compare"}, nil},
 		{"in two words", "", []string{"8.2.6", "3.8"}, 0, []string{"matching ID refused"}, nil},
 		{"installation", "", []string{"PIR", "5", "12"}, 0, []string{"install 5 12: profile element refused", "godwit explain pe"}, nil},
+		{"after a double dash", "", []string{"--", "12"}, 0, []string{"install 12"}, nil},
 		{"API code", "", []string{"83007"}, 0, []string{"activation without a Fleet"}, nil},
 		{"message in hexadecimal", "", []string{pir}, 0, []string{"BF27 ProfileInstallationResultData", "| install 5 12"}, nil},
 		{"message from standard input", "vycigAEBvy8KgAEBgQIHgAwBYQYDiDcK\nogWhA4EBCQ==", []string{"-"}, exitFailed, nil, []string{"nothing is known"}},

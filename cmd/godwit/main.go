@@ -27,6 +27,9 @@ type commands struct {
 	Stock       stockCommand       `cmd:"" help:"The SM-DP+'s profile types and stock."`
 	Operator    operatorCommand    `cmd:"" help:"Who may order profiles over ES2+."`
 	Order       orderCommand       `cmd:"" help:"Order profiles over ES2+."`
+	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
+	PKI         pkiCommand         `cmd:"" name:"pki" help:"The certificates that the server stands for: make, import, show, issue, block."`
+	Explain     explainCommand     `cmd:"" help:"Put a result code or a message into words."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server, and the floor of this machine."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

@@ -30,7 +30,7 @@ type operatorAddCommand struct {
 func (c operatorAddCommand) Run(ctx context.Context) error {
 	o := smdp.Operator{Name: c.Name, Requester: c.Requester, CertName: c.CertificateName, Types: c.Types, Progress: c.Progress}
 	if c.Certificate != "" {
-		certificate, err := readCertificate(c.Certificate)
+		certificate, err := readClientCertificate(c.Certificate)
 		if err != nil {
 			return err
 		}
@@ -48,8 +48,8 @@ func (c operatorAddCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-// readCertificate reads one certificate, PEM or DER.
-func readCertificate(name string) (*x509.Certificate, error) {
+// readClientCertificate reads one certificate, PEM or DER.
+func readClientCertificate(name string) (*x509.Certificate, error) {
 	content, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err

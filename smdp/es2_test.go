@@ -443,7 +443,7 @@ func TestProgressToOperator(t *testing.T) {
 		s := w.offeredTo(c, ordered{got.ICCID, id})
 		drain := func() {
 			t.Helper()
-			if _, err := w.server.out.drain(t.Context(), `receiver <> 'local'`, 100); err != nil {
+			if _, err := w.server.out.drain(t.Context(), `receiver <> 'local'`, 100, leaseAbroad); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -547,7 +547,7 @@ func TestSMDS(t *testing.T) {
 		at := strings.TrimPrefix(server.URL, "https://")
 		drain := func() {
 			t.Helper()
-			if _, err := w.server.out.drain(t.Context(), `receiver <> 'local'`, 100); err != nil {
+			if _, err := w.server.out.drain(t.Context(), `receiver <> 'local'`, 100, leaseAbroad); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -52,8 +52,11 @@ const (
 	gather = 20 * time.Millisecond
 	// poll finds what other nodes or an earlier life of this one left behind.
 	poll = time.Second
-	// lease is how long one node has for what it took before others may take it.
-	lease = 2 * time.Minute
+	// A lease is how long one node has for what it took before others may take
+	// it: what a killed node held back waits that long. Work in the process takes
+	// a fraction of a second, a neighbour's server may take its time.
+	leaseInside = 5 * time.Second
+	leaseAbroad = 2 * time.Minute
 	// keepMessages is how long an unreachable receiver is tried.
 	keepMessages = 14 * 24 * time.Hour
 	longestRest  = 5 * time.Minute
@@ -135,16 +138,16 @@ func (o *outbox) deleteEvent(ctx context.Context, tx *db.Tx, p *profile) error {
 // those for others, so that no slow neighbour holds up our own work.
 func (o *outbox) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return o.loop(ctx, o.inside, `receiver = 'local'`, 500) })
-	g.Go(func() error { return o.loop(ctx, o.abroad, `receiver <> 'local'`, 100) })
+	g.Go(func() error { return o.loop(ctx, o.inside, `receiver = 'local'`, 500, leaseInside) })
+	g.Go(func() error { return o.loop(ctx, o.abroad, `receiver <> 'local'`, 100, leaseAbroad) })
 	return g.Wait()
 }
 
-func (o *outbox) loop(ctx context.Context, wake <-chan struct{}, which string, batch int) error {
+func (o *outbox) loop(ctx context.Context, wake <-chan struct{}, which string, batch int, lease time.Duration) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		n, err := o.drain(ctx, which, batch)
+		n, err := o.drain(ctx, which, batch, lease)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -177,8 +180,8 @@ type message struct {
 
 // drain takes what is due and delivers it, each receiver's in order. It returns
 // how much it took.
-func (o *outbox) drain(ctx context.Context, which string, limit int) (int, error) {
-	list, err := o.take(ctx, which, limit)
+func (o *outbox) drain(ctx context.Context, which string, limit int, lease time.Duration) (int, error) {
+	list, err := o.take(ctx, which, limit, lease)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
@@ -197,7 +200,7 @@ func (o *outbox) drain(ctx context.Context, which string, limit int) (int, error
 
 // take reads what is due. On PostgreSQL, where several nodes deliver, it takes
 // a lease at the same time; SQLite serves one.
-func (o *outbox) take(ctx context.Context, which string, limit int) ([]message, error) {
+func (o *outbox) take(ctx context.Context, which string, limit int, lease time.Duration) ([]message, error) {
 	const columns = `id, kind, receiver, payload, attempts, created_at`
 	now := o.s.now()
 	due := `due_at <= $1 and ` + which + ` order by due_at, id limit $2`

@@ -238,7 +238,7 @@ func (w *world) wantState(iccid ident.ICCID, want State) {
 func (w *world) heard(iccid ident.ICCID) []rsp.ProgressInfo {
 	w.t.Helper()
 	for {
-		n, err := w.server.out.drain(w.t.Context(), `receiver = 'local'`, 100)
+		n, err := w.server.out.drain(w.t.Context(), `receiver = 'local'`, 100, leaseInside)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o godwit ./cmd/godwit
 
 test: deps
-	go run ./db/dbtest/postgres -- go test ./...
+	go run ./db/dbtest/withpostgres go test ./...
 
 # deps installs the Debian packages if it may: as root, with apt, and only those
 # that are missing.

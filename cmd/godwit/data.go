@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"godwit/db"
 	"godwit/jobs"
@@ -15,21 +16,43 @@ import (
 // dataFlags are the flags of every command that works on a data directory.
 type dataFlags struct {
 	Data     string `help:"Data directory." default:"godwit-data" type:"path" placeholder:"DIR"`
-	Database string `help:"sqlite (a file in the data directory) or postgres://…" default:"sqlite" placeholder:"URL"`
+	Database string `help:"sqlite (a file in the data directory) or postgres://…; what serve was last given, by default." placeholder:"URL"`
 	// MasterKey comes from the environment where no file may hold it.
 	MasterKey string `help:"Master key in place of the file in the data directory." placeholder:"ID:KEY"`
 }
 
-const masterKeyFile = "master.key"
+const (
+	masterKeyFile = "master.key"
+	databaseFile  = "database" // the URL, where it is not the file beside it
+)
 
 func (f dataFlags) pkiDir() string  { return filepath.Join(f.Data, "pki") }
 func (f dataFlags) keyPath() string { return filepath.Join(f.Data, masterKeyFile) }
 
-func (f dataFlags) databaseURL() string {
-	if f.Database == "" || f.Database == "sqlite" {
-		return "sqlite:" + filepath.Join(f.Data, "godwit.db")
+// databaseURL returns which database belongs to the data directory: what the
+// flag says, else what serve was given last, else a file in it.
+func (f dataFlags) databaseURL() (string, error) {
+	url := f.Database
+	if url == "" {
+		kept, err := os.ReadFile(filepath.Join(f.Data, databaseFile))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		url = strings.TrimSpace(string(kept))
 	}
-	return f.Database
+	if url == "" || url == "sqlite" {
+		return "sqlite:" + filepath.Join(f.Data, "godwit.db"), nil
+	}
+	return url, nil
+}
+
+// keepDatabase remembers the flag for the commands that come later. The URL may
+// hold a password.
+func (f dataFlags) keepDatabase() error {
+	if f.Database == "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(f.Data, databaseFile), []byte(f.Database+"\n"), 0o600)
 }
 
 // exists reports whether the data directory has been made.
@@ -47,7 +70,7 @@ func (f dataFlags) open(ctx context.Context) (*db.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openDatabase(ctx, f.databaseURL(), key)
+	return f.openWith(ctx, key)
 }
 
 func (f dataFlags) loadKey() (db.MasterKey, error) {
@@ -57,6 +80,10 @@ func (f dataFlags) loadKey() (db.MasterKey, error) {
 	return db.LoadMasterKey(f.keyPath())
 }
 
-func openDatabase(ctx context.Context, url string, key db.MasterKey) (*db.DB, error) {
+func (f dataFlags) openWith(ctx context.Context, key db.MasterKey) (*db.DB, error) {
+	url, err := f.databaseURL()
+	if err != nil {
+		return nil, err
+	}
 	return db.Open(ctx, url, db.Options{MasterKey: key, Migrations: []db.Migration{jobs.Migration}})
 }

@@ -111,11 +111,14 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 		config.RSP[i].Set = set
 		config.Trust = append(config.Trust, set)
 	}
-	d, err := openDatabase(ctx, c.databaseURL(), key)
+	d, err := c.openWith(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	closers = append(closers, d.Close)
+	if err := c.keepDatabase(); err != nil {
+		return nil, err
+	}
 	a, err := newApp(ctx, d, config)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ type commands struct {
 	Operator    operatorCommand    `cmd:"" help:"Who may order profiles over ES2+."`
 	Order       orderCommand       `cmd:"" help:"Order profiles over ES2+."`
 	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
+	EUICC       euiccCommand       `cmd:"" name:"euicc" help:"Make software eUICCs, and put them under other assistants."`
 	PKI         pkiCommand         `cmd:"" name:"pki" help:"The certificates that the server stands for: make, import, show, issue, block."`
 	Explain     explainCommand     `cmd:"" help:"Put a result code or a message into words."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server, and the floor of this machine."`

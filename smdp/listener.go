@@ -20,6 +20,9 @@ import (
 // not trust the same CIs.
 type Trust struct {
 	Identities []*pki.Identity
+	// Roots are the CIs with what they have revoked and the names that they had
+	// before; nil for the CIs of Identities as they stand there.
+	Roots *pki.Roots
 	// Operators are the authorities that may vouch for operators' client
 	// certificates by name; nil where certificates are known by their key only.
 	Operators *x509.CertPool
@@ -48,12 +51,17 @@ func (s *Server) Listen(t Trust) (*Listener, error) {
 	}
 	l := &Listener{Server: s, trust: t, pairs: map[[3]byte]*pair{}}
 	var err error
-	if l.roots, err = pki.NewRoots(); err != nil {
-		return nil, err
+	if l.roots = t.Roots; l.roots == nil {
+		if l.roots, err = pki.NewRoots(); err != nil {
+			return nil, err
+		}
 	}
 	for _, i := range t.Identities {
 		if err := i.Verify(s.cfg.Now()); err != nil {
 			return nil, fmt.Errorf("smdp: identity under CI %X: %w", i.ID(), err)
+		}
+		if l.roots.Lookup(i.ID()) != nil {
+			continue
 		}
 		if err := l.roots.Add(i.CI); err != nil {
 			return nil, fmt.Errorf("smdp: CI %X: %w", i.ID(), err)

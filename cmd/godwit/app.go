@@ -86,7 +86,11 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		return nil, err
 	}
 	for _, l := range s.RSP {
-		listener, err := a.smdp.Listen(smdp.Trust{Identities: l.Set.Identities()})
+		roots, err := l.Set.Roots()
+		if err != nil {
+			return nil, err
+		}
+		listener, err := a.smdp.Listen(smdp.Trust{Identities: l.Set.Identities(), Roots: roots})
 		if err != nil {
 			return nil, fmt.Errorf("set %s: %w", l.Set.Name, err)
 		}

@@ -1,0 +1,40 @@
+package smdp
+
+import (
+	"testing"
+	"time"
+
+	"godwit/db/dbtest"
+	"godwit/pki"
+	"godwit/rsp"
+)
+
+// TestRevokedManufacturer refuses the eUICCs of a manufacturer whose certificate
+// the CI has revoked, at the listener that was given the list and at no other.
+func TestRevokedManufacturer(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t))
+	ci := w.cis[pki.P256]
+	list, err := ci.IssueCRL(1, []pki.Revocation{{Serial: w.eums[pki.P256].Certificate.Serial, At: time.Now()}}, time.Now(), time.Now().AddDate(1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := pki.NewRoots(ci.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := roots.AddCRL(list); err != nil {
+		t.Fatal(err)
+	}
+	c := w.chip()
+	w.order(wish{eid: c.eid})
+	wantCode(t, c.start().authenticate(nil), "")
+
+	listener, err := w.server.Listen(Trust{Identities: identities()[:1], Roots: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.url, w.client = serve(t, listener)
+	other := w.chip()
+	w.order(wish{eid: other.eid})
+	wantCode(t, other.start().authenticate(nil), rsp.EUMInvalid.String())
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"godwit/explain"
 	"godwit/rsp"
 )
 
@@ -27,30 +28,64 @@ func describeRefusal(function string, p *Profile, f *rsp.Failure) (code int, mes
 		return CodeNoStock, fmt.Sprintf("The SM-DP+ knows no profile type %q, so there is nothing in stock. Nothing was charged. "+
 			"The operator of this server must set up the type or configure another one; then reserve again.", p.Type)
 	}
-	return CodeRefused, "The SM-DP+ refused to prepare a profile: " + inWords(f.StatusCode, f.Message) + " Nothing was charged. (" + function + " " + f.StatusCode.String() + ")"
+	return CodeRefused, "The SM-DP+ refused to prepare a profile (" + function + " " + f.StatusCode.String() + "): " +
+		inWords(f.StatusCode, f.Message) + " Nothing was charged."
 }
 
-// describeProgress puts a failed download into words.
+// describeProgress puts a failed download into words. What the eUICC signed says
+// more than the status code that the SM-DP+ made of it.
 func describeProgress(r *rsp.ProgressInfo) (code int, message string) {
-	code, what := CodeDownload, "The download was refused or broken off: "
+	code, what := CodeDownload, "The download was refused or broken off"
 	if r.Point == rsp.PointInstallation {
-		code, what = CodeInstall, "The eUICC did not install the profile: "
+		code, what = CodeInstall, "The eUICC did not install the profile"
 	}
 	if r.Status.Status == rsp.Expired {
-		what = "The profile was not downloaded in time: "
+		what = "The profile was not downloaded in time"
+	}
+	if e, ok := signedReason(r.ResultData); ok {
+		return code, what + " (" + e.Code + "): " + advice(e)
 	}
 	if r.Status.Code == nil {
-		return code, what + "the SM-DP+ gave no reason."
+		return code, what + ": the SM-DP+ gave no reason."
 	}
-	return code, what + inWords(r.Status.Code.StatusCode, r.Status.Code.Message) + " (" + r.Status.Code.String() + ")"
+	return code, what + " (" + r.Status.Code.String() + "): " + inWords(r.Status.Code.StatusCode, r.Status.Code.Message)
 }
 
-// inWords explains a status code.
-func inWords(code rsp.StatusCode, message string) string {
-	if message == "" {
-		return "status code " + code.String() + "."
+// signedReason explains the profile installation result that came with a
+// report. The SM-DP+ has verified its signature.
+func signedReason(result []byte) (explain.Entry, bool) {
+	if len(result) == 0 {
+		return explain.Entry{}, false
 	}
-	return sentence(message)
+	n, err := rsp.ParsePendingNotification(result)
+	if err != nil {
+		return explain.Entry{}, false
+	}
+	pir, err := rsp.ReadInstallation(n)
+	if err != nil || pir.Error == 0 {
+		return explain.Entry{}, false
+	}
+	return explain.InstallError(int(pir.Command), int(pir.Error))
+}
+
+// inWords explains a status code. What the SM-DP+ itself had to say about the
+// case stands first.
+func inWords(code rsp.StatusCode, message string) string {
+	e, ok := explain.Status(code.Subject, code.Reason)
+	switch {
+	case !ok && message == "":
+		return "the SM-DP+ said no more than this code."
+	case !ok:
+		return sentence(message)
+	case message == "":
+		return advice(e)
+	}
+	return sentence(message) + " " + advice(e)
+}
+
+// advice returns the cause and what to do.
+func advice(e explain.Entry) string {
+	return strings.TrimSpace(sentence(e.Cause) + " " + sentence(e.Next))
 }
 
 // sentence ends a text with a full stop.

@@ -55,7 +55,12 @@ func TestPKICommands(t *testing.T) {
 	pkiRun(t, exitFailed, "issue", "operator", "--data", data, "--out", base, "op.example.com") // never over what is there
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(m.Identity.CI.PEM())
-	operator, err := readCertificate(base + ".pem")
+	content, err := os.ReadFile(base + ".pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(content)
+	operator, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -190,7 +190,7 @@ func (l *LPA) authenticate(ctx context.Context, q Request) (*session, error) {
 			return explainTLS(err)
 		}
 		s.id = proof.TransactionID
-		s.discovery, err = checkProof(proof, s.server.address, q.OID, challenge)
+		s.discovery, err = s.server.checkProof(proof, q.OID, challenge)
 		return err
 	})
 	if err != nil {
@@ -252,7 +252,7 @@ func (l *LPA) authenticate(ctx context.Context, q Request) (*session, error) {
 // checkProof makes the checks of the LPA on a server that shows its credentials;
 // certificate and signature are for the chip. SGP.22 v2.5, 3.0.1. It reports
 // whether the server is an SM-DS.
-func checkProof(p *rsp.InitiateAuthenticationResponse, address string, oid ident.OID, challenge []byte) (discovery bool, err error) {
+func (s *server) checkProof(p *rsp.InitiateAuthenticationResponse, oid ident.OID, challenge []byte) (discovery bool, err error) {
 	signed, err := rsp.ReadServerSigned1(p.ServerSigned1)
 	if err != nil {
 		return false, err
@@ -266,8 +266,8 @@ func checkProof(p *rsp.InitiateAuthenticationResponse, address string, oid ident
 	switch {
 	case p.TransactionID.IsZero() || signed.TransactionID != p.TransactionID:
 		return false, mismatch("the server signed transaction %s and speaks of %s", signed.TransactionID, p.TransactionID)
-	case !rsp.SameAddress(signed.ServerAddress, address):
-		return false, mismatch("the server says that it is %s, but %s was called", signed.ServerAddress, address)
+	case !rsp.SameAddress(signed.ServerAddress, s.address):
+		return false, mismatch("the server says that it is %s, but %s was called", signed.ServerAddress, s.address)
 	case !bytes.Equal(signed.EUICCChallenge, challenge):
 		return false, mismatch("the server signed another challenge than the eUICC's")
 	}
@@ -277,6 +277,16 @@ func checkProof(p *rsp.InitiateAuthenticationResponse, address string, oid ident
 	}
 	if oid != "" && c.RegisteredID != oid {
 		return false, mismatch("the server has OID %s, but the activation code says %s", c.RegisteredID, oid)
+	}
+	if s.leaf != nil {
+		// Who holds the connection is who authenticates.
+		leaf, err := pki.ParseCertificate(s.leaf)
+		if err != nil {
+			return false, fmt.Errorf("read the server's TLS certificate: %w", err)
+		}
+		if leaf.RegisteredID != "" && leaf.RegisteredID != c.RegisteredID {
+			return false, mismatch("the server has OID %s, but its TLS certificate is of %s", c.RegisteredID, leaf.RegisteredID)
+		}
 	}
 	return c.Role() == pki.DSAuth, nil
 }

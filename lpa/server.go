@@ -39,6 +39,7 @@ type server struct {
 	lpa       *LPA
 	address   string
 	trustedCI [][]byte // CI keys of the chip; nil accepts what the HTTP client accepts
+	leaf      []byte   // TLS certificate of the last answer
 }
 
 // call makes one function call and reads the answer into answer, a pointer to
@@ -117,9 +118,11 @@ func (s *server) checkCI(p *http.Response) error {
 	if s.trustedCI == nil || s.lpa.AnyCI {
 		return nil
 	}
+	s.leaf = nil
 	if p.TLS == nil || len(p.TLS.PeerCertificates) == 0 {
 		return mismatch("the connection to %s is not protected by TLS", s.address)
 	}
+	s.leaf = p.TLS.PeerCertificates[0].Raw
 	id := p.TLS.PeerCertificates[0].AuthorityKeyId
 	if !slices.ContainsFunc(s.trustedCI, func(trusted []byte) bool { return bytes.Equal(trusted, id) }) {
 		return mismatch("the TLS certificate of %s is of a CI that the eUICC does not know: key %X", s.address, id)

@@ -83,6 +83,23 @@ func TestTLSForeignCI(t *testing.T) {
 	}
 }
 
+// A server behind another one's TLS certificate is not let through.
+func TestTLSForeignOID(t *testing.T) {
+	w := newWorld(t)
+	other := must(w.ci.IssueIdentity(pki.Subject{Organization: "ACME", CommonName: "SM-DP+ 2"}, "2.999.11", []string{testAddress}, issued))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(w.serve))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{other.TLS.Certificate.Raw}, PrivateKey: other.TLS.Key}}}
+	server.StartTLS()
+	defer server.Close()
+	w.lpa.HTTP = w.client(server.Listener.Addr().String(), w.ci.Certificate)
+	defer w.lpa.HTTP.CloseIdleConnections()
+	_, err := w.lpa.Download(t.Context(), w.request())
+	if e, ok := errors.AsType[*Error](err); !ok || e.Step != StepInitiateAuthentication || !isCheck(err) {
+		t.Errorf("error %v", err)
+	}
+	w.expectCalls(rsp.FnInitiateAuthentication)
+}
+
 // Laboratories may trust an ordinary authority besides.
 func TestTLSExtra(t *testing.T) {
 	w := newWorld(t)

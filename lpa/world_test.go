@@ -65,7 +65,7 @@ func newAuthority() *authority {
 	chip := must(eum.Issue(pki.Request{Role: pki.EUICC, EID: testEID, NotBefore: issued}))
 	a.chip = euicc.Credential{EUM: eum.Certificate, EUICC: chip.Certificate, Key: chip.Key}
 	a.dp = must(a.ci.IssueIdentity(pki.Subject{Organization: "ACME", CommonName: "SM-DP+"}, testOID, []string{testAddress, dsAddress}, issued))
-	a.ds = must(a.ci.Issue(pki.Request{Role: pki.DSAuth, OID: "2.999.12", NotBefore: issued, Subject: pki.Subject{Organization: "ACME", CommonName: "SM-DS"}}))
+	a.ds = must(a.ci.Issue(pki.Request{Role: pki.DSAuth, OID: testOID, NotBefore: issued, Subject: pki.Subject{Organization: "ACME", CommonName: "SM-DS"}}))
 	return a
 }
 

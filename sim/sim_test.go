@@ -31,7 +31,7 @@ func ptr[T any](v T) *T { return &v }
 // TestSimUpdates goes through the table of the reference, row by row.
 func TestSimUpdates(t *testing.T) {
 	const none, first, second = "", "first", "second"
-	for _, tt := range []struct {
+	tests := []struct {
 		name   string
 		status Status // of the Sim before, and its Fleet
 		fleet  string
@@ -72,10 +72,11 @@ func TestSimUpdates(t *testing.T) {
 		{name: "leaving the Fleet, going active", status: Ready, fleet: first, update: SimUpdate{Status: Active, Fleet: ptr(none)}, code: 83008},
 		{name: "leaving the Fleet, going inactive", status: Active, fleet: first, update: SimUpdate{Status: Inactive, Fleet: ptr(none)}, later: true, want: Inactive},
 		{name: "nothing", status: Active, fleet: first, want: Active, in: first},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, d *db.DB) {
-				h := newHouse(t, d)
+	}
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
 				ac := h.account(t, "")
 				fleets := map[string]string{"": ""}
 				for _, name := range []string{first, second} {
@@ -131,8 +132,8 @@ func TestSimUpdates(t *testing.T) {
 					}
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // TestMovesAgreeWithTheReference keeps the state table as the documents have it.

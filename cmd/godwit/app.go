@@ -99,7 +99,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 
 	a.registry = carrier.New(d)
 	a.sims = &sim.Store{
-		DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls,
+		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls,
 		Preparer: preparer{a.smdp}, Network: coreNetwork{a.registry, a.smdp},
 		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
 	}

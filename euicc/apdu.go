@@ -185,7 +185,7 @@ func (c *Card) perform(cmd *command) response {
 		return status(swNoChannel)
 	}
 	ch := c.channels[cmd.channel]
-	if cmd.ins == insGetResponse && !cmd.proprietary {
+	if cmd.ins == insGetResponse { // in the class of the command that it belongs to, or in 0X
 		return c.getResponse(ch, cmd)
 	}
 	ch.pending = nil

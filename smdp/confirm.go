@@ -43,7 +43,7 @@ func (s *Server) confirmOrders(ctx context.Context, op *Operator, calls []rsp.Co
 			}
 			answer, err := s.confirmOrder(ctx, tx, op, q, at.event)
 			if err == nil && at.undo != "" {
-				if _, err := tx.ExecContext(ctx, `delete from outbox where id = $1`, at.undo); err != nil {
+				if _, err := tx.ExecContext(ctx, `delete from outbox where due_at = $1 and id = $2`, at.due, at.undo); err != nil {
 					return none, fmt.Errorf("keep event of %s: %w", q.ICCID, err)
 				}
 			}
@@ -57,6 +57,7 @@ func (s *Server) confirmOrders(ctx context.Context, op *Operator, calls []rsp.Co
 type registration struct {
 	event   ident.MatchingID
 	undo    string // message in the outbox that deletes the event unless the order is confirmed
+	due     int64  // when it does
 	refusal *rsp.Failure
 }
 
@@ -97,9 +98,9 @@ func (s *Server) registerFor(ctx context.Context, op *Operator, c rsp.ConfirmOrd
 		at.event = ident.NewMatchingID()
 	}
 	e := event{EID: eid, ID: at.event}
-	at.undo = s.out.newID()
+	at.undo, at.due = s.out.newID(), s.now()+undoAfter.Microseconds()
 	if err := s.db.Write(ctx, func(tx *db.Tx) error {
-		return s.out.add(ctx, tx, at.undo, kindDeleteEvent, c.SMDSAddress, e, s.now()+undoAfter.Microseconds())
+		return s.out.add(ctx, tx, at.undo, kindDeleteEvent, c.SMDSAddress, e, at.due)
 	}); err != nil {
 		return at, err
 	}

@@ -89,13 +89,12 @@ func (l *Listener) installation(ctx context.Context, n *rsp.PendingNotification)
 		if fresh, err := l.record(ctx, tx, r.eid, p.ICCID, rsp.EventInstall, n, outcome); err != nil || !fresh {
 			return err
 		}
-		if err := r.close(ctx, tx); err != nil {
-			return err
-		}
-		if r.state != runDelivered {
-			// The run has ended otherwise, or nothing was delivered in it.
+		if r.state != runDelivered || r.created < p.Ordered {
+			// Nothing was delivered in the run, it has ended otherwise, or it was
+			// for an earlier order of the profile.
 			return nil
 		}
+		// The run stays as it is: the state of the profile bars every other step.
 		var why *rsp.Failure
 		if result.Error == 0 {
 			// The eUICC vouches for it. That a later run has delivered once more does

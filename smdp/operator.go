@@ -133,6 +133,27 @@ func operatorsWhere(ctx context.Context, q db.Query, where string, args ...any) 
 	return list, rows.Err()
 }
 
+// hears reports whether anybody is to be told about an operator's profiles.
+// Operators do not change, so what was read once is kept: it is asked at every
+// step of every download.
+func (s *Server) hears(ctx context.Context, id string) (bool, error) {
+	switch id {
+	case "":
+		return false, nil
+	case LocalOperator:
+		return s.cfg.Progress != nil, nil
+	}
+	if known, ok := s.listeners.Load(id); ok {
+		return known.(bool), nil
+	}
+	o, err := s.operatorByID(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	s.listeners.Store(id, o.Progress != "")
+	return o.Progress != "", nil
+}
+
 // operatorByID returns an operator, or the program itself.
 func (s *Server) operatorByID(ctx context.Context, id string) (*Operator, error) {
 	if id == LocalOperator {

@@ -108,8 +108,9 @@ func (o *outbox) wake(receiver string) {
 // progress tells the operator of a profile how it gets on. A failure says why;
 // nil is success. SGP.22 v2.5, 5.3.5.
 func (o *outbox) progress(ctx context.Context, tx *db.Tx, p *profile, eid ident.EID, point rsp.NotificationPoint, failure *rsp.Failure, result []byte) error {
-	if p.Operator == "" {
-		return nil
+	hears, err := o.s.hears(ctx, p.Operator)
+	if err != nil || !hears {
+		return err
 	}
 	id := o.newID()
 	info := rsp.ProgressInfo{
@@ -174,8 +175,7 @@ func (o *outbox) loop(ctx context.Context, wake <-chan struct{}, which string, b
 // A message is one row of the outbox.
 type message struct {
 	id, kind, receiver, payload string
-	attempts                    int
-	created                     int64
+	due, created                int64
 }
 
 // drain takes what is due and delivers it, each receiver's in order. It returns
@@ -201,7 +201,7 @@ func (o *outbox) drain(ctx context.Context, which string, limit int, lease time.
 // take reads what is due. On PostgreSQL, where several nodes deliver, it takes
 // a lease at the same time; SQLite serves one.
 func (o *outbox) take(ctx context.Context, which string, limit int, lease time.Duration) ([]message, error) {
-	const columns = `id, kind, receiver, payload, attempts, created_at`
+	const columns = `id, kind, receiver, payload, due_at, created_at`
 	now := o.s.now()
 	due := `due_at <= $1 and ` + which + ` order by due_at, id limit $2`
 	var list []message
@@ -214,7 +214,7 @@ func (o *outbox) take(ctx context.Context, which string, limit int, lease time.D
 		list = nil
 		for rows.Next() {
 			var m message
-			if err := rows.Scan(&m.id, &m.kind, &m.receiver, &m.payload, &m.attempts, &m.created); err != nil {
+			if err := rows.Scan(&m.id, &m.kind, &m.receiver, &m.payload, &m.due, &m.created); err != nil {
 				return err
 			}
 			list = append(list, m)
@@ -226,7 +226,7 @@ func (o *outbox) take(ctx context.Context, which string, limit int, lease time.D
 	})
 	if err == nil && len(list) > 0 && o.s.db.Postgres() {
 		err = o.s.db.Write(ctx, func(tx *db.Tx) error {
-			return read(tx, `update outbox set due_at = $3 where id in (select id from outbox where `+due+tx.SkipLocked()+`)
+			return read(tx, `update outbox set due_at = $3 where (due_at, id) in (select due_at, id from outbox where `+due+tx.SkipLocked()+`)
 				returning `+columns, now, limit, now+lease.Microseconds())
 		})
 	}
@@ -301,8 +301,8 @@ func (o *outbox) send(ctx context.Context, receiver string, list []message) (int
 
 // strike removes messages that were delivered.
 func (o *outbox) strike(ctx context.Context, list []message) error {
-	return o.eachHundred(ctx, list, func(tx *db.Tx, in string, ids []any) error {
-		_, err := tx.ExecContext(ctx, `delete from outbox where id in (`+in+`)`, ids...)
+	return o.eachHundred(ctx, list, func(tx *db.Tx, keys string, args []any) error {
+		_, err := tx.ExecContext(ctx, `delete from outbox where (due_at, id) in (values `+keys+`)`, args...)
 		return err
 	})
 }
@@ -312,15 +312,16 @@ func (o *outbox) postpone(ctx context.Context, list []message, until int64, why 
 	if len(why) > 500 {
 		why = why[:500]
 	}
-	return o.eachHundred(ctx, list, func(tx *db.Tx, in string, ids []any) error {
-		n := len(ids)
+	return o.eachHundred(ctx, list, func(tx *db.Tx, keys string, args []any) error {
+		n := len(args)
 		_, err := tx.ExecContext(ctx, fmt.Sprintf(`update outbox set due_at = $%d, attempts = attempts + 1, last_error = $%d
-			where id in (%s)`, n+1, n+2, in), append(slices.Clone(ids), until, why)...)
+			where (due_at, id) in (values %s)`, n+1, n+2, keys), append(slices.Clone(args), until, why)...)
 		return err
 	})
 }
 
-func (o *outbox) eachHundred(ctx context.Context, list []message, do func(tx *db.Tx, in string, ids []any) error) error {
+// eachHundred does something to messages by their keys, in one transaction.
+func (o *outbox) eachHundred(ctx context.Context, list []message, do func(tx *db.Tx, keys string, args []any) error) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -328,11 +329,17 @@ func (o *outbox) eachHundred(ctx context.Context, list []message, do func(tx *db
 	ctx = context.WithoutCancel(ctx)
 	return o.s.db.Write(ctx, func(tx *db.Tx) error {
 		for chunk := range slices.Chunk(list, 100) {
-			ids := make([]any, len(chunk))
+			var keys strings.Builder
+			args := make([]any, 0, 2*len(chunk))
 			for i, m := range chunk {
-				ids[i] = m.id
+				if i > 0 {
+					keys.WriteString(", ")
+				}
+				// A parameter in a list of values has no type of its own.
+				fmt.Fprintf(&keys, "(cast($%d as bigint), cast($%d as text))", 2*i+1, 2*i+2)
+				args = append(args, m.due, m.id)
 			}
-			if err := do(tx, placeholders(1, len(ids)), ids); err != nil {
+			if err := do(tx, keys.String(), args); err != nil {
 				return fmt.Errorf("keep outbox: %w", err)
 			}
 		}

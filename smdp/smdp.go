@@ -71,12 +71,13 @@ type Config struct {
 // A Server is the SM-DP+ on one database. Nodes are alike: each has a Server on
 // the same database, and the calls of one download may go to any of them.
 type Server struct {
-	db     *db.DB
-	cfg    Config
-	minter *minter
-	types  sync.Map // id → *loadedType
-	client *http.Client
-	out    *outbox
+	db        *db.DB
+	cfg       Config
+	minter    *minter
+	types     sync.Map // id → *loadedType
+	listeners sync.Map // operator id → whether it hears of progress
+	client    *http.Client
+	out       *outbox
 }
 
 // Open returns the server on d. It makes the shared secret on first use.

@@ -100,7 +100,6 @@ create table run (
     created_at     bigint not null,
     expires_at     bigint not null
 );
-create index run_iccid on run (iccid);
 create index run_created on run (created_at);
 
 -- What eUICCs said about profiles, with their signature over it.
@@ -115,21 +114,20 @@ create table notification (
     received_at    bigint not null,
     primary key (eid, seq, event)
 );
-create index notification_iccid on notification (iccid, received_at);
 
 -- Messages that must still go out: progress towards operators, and the
 -- deletion of events at an SM-DS. Written in the transaction of what they tell.
 create table outbox (
-    id         text   primary key, -- grows with time
+    id         text   not null, -- grows with time
     kind       text   not null check (kind in ('progress', 'smds-delete')),
     receiver   text   not null,    -- operator id, or SM-DS address
     payload    text   not null,    -- JSON
     due_at     bigint not null,
     attempts   bigint not null default 0,
     last_error text   not null default '',
-    created_at bigint not null
+    created_at bigint not null,
+    primary key (due_at, id)    -- the one order in which it is read
 );
-create index outbox_due on outbox (due_at, id);
 
 -- Answers of ES2+ by call identifier: a repeated call is answered alike.
 create table es2_call (

@@ -240,8 +240,11 @@ func All() []Entry {
 		prefix string
 		rows   []row
 	}{
-		{"authenticate", authenticateErrors}, {"download", downloadErrors}, {"cancel", cancelReasons},
-		{"install", installErrors}, {"pe", peStatuses},
+		{"authenticate", authenticateErrors},
+		{"download", downloadErrors},
+		{"cancel", cancelReasons},
+		{"install", installErrors},
+		{"pe", peStatuses},
 	} {
 		for _, r := range t.rows {
 			out = append(out, r.entry(t.prefix))

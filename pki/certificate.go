@@ -49,8 +49,11 @@ type Name struct {
 func (n Name) String() string {
 	var parts []string
 	for _, p := range []struct{ key, value string }{
-		{"C", n.Country}, {"O", n.Organization}, {"OU", n.OrganizationalUnit},
-		{"serialNumber", n.SerialNumber}, {"CN", n.CommonName},
+		{"C", n.Country},
+		{"O", n.Organization},
+		{"OU", n.OrganizationalUnit},
+		{"serialNumber", n.SerialNumber},
+		{"CN", n.CommonName},
 	} {
 		if p.value != "" {
 			parts = append(parts, p.key+"="+p.value)

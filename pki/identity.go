@@ -78,8 +78,11 @@ func (i *Identity) Verify(now time.Time) error {
 		credential *Credential
 		needed     bool
 	}{
-		{DPAuth, i.Auth, true}, {DPPB, i.PB, true}, {DPTLS, i.TLS, false},
-		{DSAuth, i.DSAuth, false}, {DSTLS, i.DSTLS, false},
+		{DPAuth, i.Auth, true},
+		{DPPB, i.PB, true},
+		{DPTLS, i.TLS, false},
+		{DSAuth, i.DSAuth, false},
+		{DSTLS, i.DSTLS, false},
 	} {
 		if part.credential == nil {
 			if part.needed {

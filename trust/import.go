@@ -272,8 +272,11 @@ func (b *basket) member(group []found) (*Member, error) {
 		oid  ident.OID
 		into **pki.Credential
 	}{
-		{pki.DPAuth, oid, &m.Identity.Auth}, {pki.DPPB, oid, &m.Identity.PB}, {pki.DPTLS, oid, &m.Identity.TLS},
-		{pki.DSAuth, "", &m.Identity.DSAuth}, {pki.DSTLS, "", &m.Identity.DSTLS},
+		{pki.DPAuth, oid, &m.Identity.Auth},
+		{pki.DPPB, oid, &m.Identity.PB},
+		{pki.DPTLS, oid, &m.Identity.TLS},
+		{pki.DSAuth, "", &m.Identity.DSAuth},
+		{pki.DSTLS, "", &m.Identity.DSTLS},
 	} {
 		*p.into = b.take(roots, p.role, p.oid)
 	}

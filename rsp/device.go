@@ -64,7 +64,7 @@ func readCtxParams1(e tlv.Element) (*CtxParams1, error) {
 	}
 	device := r.Sub(0xA1)
 	copy(c.Device.TAC[:], device.Fixed(0x80, 4))
-	capabilities := device.Sub(0xA1)
+	capabilities := tlv.NewReader(device.OptionalValue(0xA1)) // mandatory, and yet some LPAs leave it out
 	for len(capabilities.Rest()) > 0 && capabilities.Err() == nil {
 		e := capabilities.Next()
 		if t := Technology(e.Tag) - 0x80; t >= 0 && t < technologies && len(e.Value) == 3 {

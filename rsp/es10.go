@@ -331,7 +331,9 @@ func (p *ProfileInfo) read(e tlv.Element) (err error) {
 	var n int64
 	switch e.Tag {
 	case TagICCID:
-		p.ICCID, err = ident.ICCIDFromOctets(e.Value)
+		// One odd number must not hide the other profiles: this one still has
+		// its AID.
+		p.ICCID, _ = ident.ICCIDFromOctets(e.Value)
 	case TagISDPAID:
 		p.AID = e.Value
 	case 0x9F70:

@@ -237,6 +237,33 @@ func TestBitStringSpellings(t *testing.T) {
 	}
 }
 
+// What peers get wrong and what must not stop the others.
+func TestTolerated(t *testing.T) {
+	der, _ := hex.DecodeString("bf28" + "13" + "a011" + "bf2f0e800101810207800c01615a0200ff")
+	if list, err := ParseNotificationList(der); err != nil || len(list) != 1 || list[0].ICCID != "" {
+		t.Errorf("notification with an odd ICCID: %+v, %v", list, err)
+	}
+	der, _ = hex.DecodeString("bf2d" + "0b" + "a009" + "e3075a01ff4f0201ab")
+	if list, err := ParseProfileInfoList(der); err != nil || len(list) != 1 || list[0].ICCID != "" || len(list[0].AID) != 2 {
+		t.Errorf("profile with an odd ICCID: %+v, %v", list, err)
+	}
+	der, _ = hex.DecodeString("a008a106800401020304")
+	if c, err := ParseCtxParams1(der); err != nil || c.Device.TAC != [4]byte{1, 2, 3, 4} {
+		t.Errorf("device without capabilities: %+v, %v", c, err)
+	}
+	der, _ = hex.DecodeString("bf22088203020500840100")
+	if i, err := ParseEUICCInfo2(der); err != nil || i.Resource.Known {
+		t.Errorf("card resource of one octet: %+v, %v", i, err)
+	}
+	// The integer of an error arm with a tag, and without.
+	for _, arm := range []string{"020107", "810107"} {
+		der, _ = hex.DecodeString("bf3808a106800101" + arm)
+		if p, err := ParseAuthenticateServerResponse(der); err != nil || p.Error != AuthCIUnknown {
+			t.Errorf("%s: %+v, %v", arm, p, err)
+		}
+	}
+}
+
 func TestTags(t *testing.T) {
 	list, _ := hex.DecodeString("5a9f70bf229f8101")
 	tags, err := Tags(list)

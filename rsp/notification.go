@@ -21,7 +21,7 @@ type NotificationMetadata struct {
 	Sequence int64 // grows for the life of the eUICC
 	Event    Event
 	Address  string
-	ICCID    ident.ICCID // empty when absent
+	ICCID    ident.ICCID // empty when absent or unreadable
 }
 
 // Append appends the structure.
@@ -52,9 +52,8 @@ func notificationMetadata(e tlv.Element) (*NotificationMetadata, error) {
 	}
 	n.Event = Event(set)
 	if iccid != nil {
-		if n.ICCID, err = ident.ICCIDFromOctets(iccid); err != nil {
-			return nil, fmt.Errorf("read notification metadata: %w", err)
-		}
+		// A number that is none must not keep the notification from its server.
+		n.ICCID, _ = ident.ICCIDFromOctets(iccid)
 	}
 	return n, nil
 }

@@ -78,16 +78,12 @@ func (c *Card) authenticateServer(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, refusal(swWrongData)
 	}
-	next, reason := c.judgeServer(q)
+	next, server, reason := c.judgeServer(q)
 	if c.session.is(challenged) {
 		c.session = nil
 	}
 	if reason != 0 {
 		return rsp.AppendAuthenticateServerError(nil, claimed.TransactionID, reason), nil
-	}
-	server, err := q.Verify(next.server.PublicKey)
-	if err != nil {
-		return nil, err
 	}
 	info := c.info2()
 	signed := rsp.AppendEUICCSigned1(nil, server, info.Append(nil), q.Context.Raw)
@@ -109,14 +105,15 @@ func firstElement(data []byte) []byte {
 }
 
 // judgeServer makes the checks of AuthenticateServer in their order and returns
-// the session that follows, or the reason why there is none.
-func (c *Card) judgeServer(q *rsp.AuthenticateServerRequest) (*session, rsp.AuthenticateError) {
+// the session that follows with what the server signed, or the reason why there
+// is none.
+func (c *Card) judgeServer(q *rsp.AuthenticateServerRequest) (*session, *rsp.ServerSigned1, rsp.AuthenticateError) {
 	certificate, err := pki.ParseCertificate(q.Certificate)
 	if errors.Is(err, pki.ErrCurve) {
-		return nil, rsp.AuthUnsupportedCurve
+		return nil, nil, rsp.AuthUnsupportedCurve
 	}
 	if err != nil {
-		return nil, rsp.AuthInvalidCertificate
+		return nil, nil, rsp.AuthInvalidCertificate
 	}
 	role := pki.DPAuth
 	if certificate.Role() == pki.DSAuth {
@@ -127,33 +124,33 @@ func (c *Card) judgeServer(q *rsp.AuthenticateServerRequest) (*session, rsp.Auth
 		problem, ok := pki.AsProblem(err)
 		switch {
 		case !ok:
-			return nil, rsp.AuthInvalidCertificate
+			return nil, nil, rsp.AuthInvalidCertificate
 		case problem.Check == pki.CheckRoot:
-			return nil, rsp.AuthCIUnknown
+			return nil, nil, rsp.AuthCIUnknown
 		case problem.Check != pki.CheckPolicy:
-			return nil, rsp.AuthInvalidCertificate
+			return nil, nil, rsp.AuthInvalidCertificate
 		}
 		wrongRole = true // its turn comes later
 	}
 	cred := c.cfg.credential(q.CIKeyID)
 	if cred == nil {
-		return nil, rsp.AuthCIUnknown
+		return nil, nil, rsp.AuthCIUnknown
 	}
 	server, err := q.Verify(certificate.PublicKey)
 	switch {
 	case err != nil:
-		return nil, rsp.AuthInvalidSignature
+		return nil, nil, rsp.AuthInvalidSignature
 	case !c.session.is(challenged):
-		return nil, rsp.AuthNoSession
+		return nil, nil, rsp.AuthNoSession
 	case !bytes.Equal(server.EUICCChallenge, c.session.challenge):
-		return nil, rsp.AuthChallengeMismatch
+		return nil, nil, rsp.AuthChallengeMismatch
 	case wrongRole:
-		return nil, rsp.AuthInvalidOID
+		return nil, nil, rsp.AuthInvalidOID
 	}
 	return &session{
 		stage: authenticated, id: server.TransactionID, address: server.ServerAddress,
 		cred: cred, ci: q.CIKeyID, server: certificate,
-	}, 0
+	}, server, 0
 }
 
 // prepareDownload: SGP.22 v2.5, 5.7.5. A refusal leaves the run as it was, so

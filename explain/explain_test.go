@@ -136,6 +136,10 @@ func TestFind(t *testing.T) {
 		{"sw 6985", "6985"},
 		{"6985", "6985"},
 		{"9", "install 9"},
+		{"pprNotAllowed", "cancel 3"},
+		{"install_failed_due_to_insufficient_memory_for_profile", "install 10"},
+		{"installFailedDueToIccidAlreadyExistsOnEuicc(9)", "install 9"},
+		{"template-not-supported", "pe 9"},
 	} {
 		found := Find(tt.text)
 		if len(found) == 0 || found[0].Code != tt.code {
@@ -145,6 +149,30 @@ func TestFind(t *testing.T) {
 	for _, text := range []string{"", "hello", "8.2.99/3.8", "install", "install 1 2 3", "12 99", "fly 3", "99999", "...", "1.", "pe", "sw zzzz", "-1"} {
 		if found := Find(text); len(found) != 0 {
 			t.Errorf("Find(%q) = %v, want nothing", text, found)
+		}
+	}
+}
+
+// TestSymbols holds every name to a code that exists, and every reason of an
+// installation to a name.
+func TestSymbols(t *testing.T) {
+	named := make(map[string]bool)
+	for name, codes := range symbols() {
+		for _, code := range codes {
+			if found := Find(code); len(found) != 1 || found[0].Code != code {
+				t.Errorf("%s stands for %q, which means %v", name, code, found)
+			}
+			named[code] = true
+		}
+		if len(Find(name)) != len(codes) {
+			t.Errorf("Find(%q) = %v, want %v", name, Find(name), codes)
+		}
+	}
+	for prefix, table := range map[string][]row{"install": installErrors, "pe": peStatuses[1:], "authenticate": authenticateErrors[:7], "download": downloadErrors[:5]} {
+		for _, r := range table {
+			if e := r.entry(prefix); !named[e.Code] {
+				t.Errorf("%s has no name", e.Code)
+			}
 		}
 	}
 }

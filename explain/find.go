@@ -1,11 +1,34 @@
 package explain
 
 import (
+	_ "embed"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
+
+//go:embed symbols.txt
+var symbolText string
+
+// symbols are the codes by their names in the ASN.1 modules, which is what many
+// programs print.
+var symbols = sync.OnceValue(func() map[string][]string {
+	out := make(map[string][]string)
+	for line := range strings.Lines(symbolText) {
+		name, code, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if ok && name != "#" {
+			out[plain(name)] = append(out[plain(name)], code)
+		}
+	}
+	return out
+})
+
+// plain takes out what programs write differently in a name.
+func plain(name string) string {
+	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
+}
 
 // Find explains a code as people type it on a command line or copy it from a
 // log:
@@ -15,6 +38,7 @@ import (
 //	install 12       PIR 5 12                      an installation result, with or without the command
 //	authenticate 6   download 2       cancel 3     errors and reasons of a download
 //	pe 9             enable 2         sw 6985      profile elements, functions, status words
+//	pprNotAllowed    ppr_not_allowed               a name of an ASN.1 module
 //
 // It returns all entries that the text may mean, the likeliest first, and none
 // when it means nothing that is known.
@@ -29,7 +53,21 @@ func Find(text string) []Entry {
 	if numbers, ok := integers(words); ok {
 		return findNumbers(numbers)
 	}
-	return findNamed(words)
+	if entries := findNamed(words); entries != nil {
+		return entries
+	}
+	return findSymbol(text)
+}
+
+// findSymbol reads a name of an ASN.1 module, with or without its number in
+// brackets behind it: iccidAlreadyExistsOnEuicc(9).
+func findSymbol(text string) []Entry {
+	name, _, _ := strings.Cut(strings.TrimSpace(text), "(")
+	var out []Entry
+	for _, code := range symbols()[plain(name)] {
+		out = append(out, Find(code)...)
+	}
+	return out
 }
 
 // split cuts a text into its words. Slashes, commas, colons and equal signs

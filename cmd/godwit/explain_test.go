@@ -3,6 +3,10 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -73,5 +77,55 @@ func TestExplainJSON(t *testing.T) {
 	var code exitError
 	if !errors.As(err, &code) || code != exitFailed || !strings.Contains(out.String(), `"suggestions"`) {
 		t.Errorf("%s: %v", out.String(), err)
+	}
+}
+
+// TestEveryCodeOfOursIsExplained reads the sources for the codes that this
+// program sends, and wants words of its own for each.
+func TestEveryCodeOfOursIsExplained(t *testing.T) {
+	source := func(name string) string {
+		content, err := os.ReadFile(filepath.Join("..", "..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	pairs := regexp.MustCompile(`StatusCode\{"([0-9.]+)", "([0-9.]+)"\}`).FindAllStringSubmatch(source("rsp/status.go"), -1)
+	if len(pairs) < 40 {
+		t.Fatalf("only %d status codes found", len(pairs))
+	}
+	for _, p := range pairs {
+		if e, ok := explain.Status(p[1], p[2]); !ok || strings.Contains(e.Cause, "No function defines") {
+			t.Errorf("status code %s/%s has no words of its own", p[1], p[2])
+		}
+	}
+	codes := 0
+	for _, pattern := range []string{"sim/*.go", "web/*.go", "supersim/*.go"} {
+		files, err := filepath.Glob(filepath.Join("..", "..", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range regexp.MustCompile(`\b(20[045]\d\d|83[0-7]\d\d)\b`).FindAllString(string(content), -1) {
+				codes++
+				n, err := strconv.Atoi(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, ok := explain.APIError(n); !ok {
+					t.Errorf("%s: code %s is not explained", file, c)
+				}
+			}
+		}
+	}
+	if codes < 10 {
+		t.Errorf("only %d codes of the API found", codes)
 	}
 }

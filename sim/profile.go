@@ -99,7 +99,7 @@ func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 		// A reservation that nobody has begun with has a job that will take
 		// this one along. Holding on to it keeps that job from passing by.
 		var waiting string
-		err := tx.QueryRowContext(ctx, `select sid from esim_profile where status = 'new' and lease = 0 limit 1`+tx.SkipLocked()).Scan(&waiting)
+		err := tx.QueryRowContext(ctx, nextWaiting+tx.SkipLocked()).Scan(&waiting)
 		if err != nil && !none(err) {
 			return fmt.Errorf("look for reservations that wait: %w", err)
 		}

@@ -86,12 +86,21 @@ func (s *Store) reserve(ctx context.Context) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error { return s.Jobs.Add(ctx, tx, reserveArgs{}) })
 }
 
+// What waits, in the words of the index of what waits: neither engine would
+// find by itself that a new reservation is one of those.
+const (
+	waitingOnes = ` where status in ('new', 'reserving')`
+	// nextWaiting finds a reservation that nobody has begun with. One that was
+	// begun never has a lease of zero again.
+	nextWaiting = `select sid from esim_profile` + waitingOnes + ` and lease = 0 limit 1`
+	claimable   = selectProfile + waitingOnes + ` and lease < $1 order by lease, created_at limit $2`
+)
+
 // claim takes reservations that wait. more says that some are left.
 func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		now := s.now()
-		batch, err = queryAll(ctx, tx, scanProfile, selectProfile+` where status in ('new', 'reserving') and lease < $1
-			order by lease, created_at limit `+fmt.Sprint(reserveBatch)+tx.SkipLocked(), now.UnixMicro())
+		batch, err = queryAll(ctx, tx, scanProfile, claimable+tx.SkipLocked(), now.UnixMicro(), reserveBatch)
 		if err != nil {
 			return fmt.Errorf("read reservations that wait: %w", err)
 		}
@@ -122,7 +131,7 @@ func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err erro
 	// another that waits counts on this job.
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		var sid string
-		err := q.QueryRowContext(ctx, `select sid from esim_profile where status = 'new' and lease = 0 limit 1`).Scan(&sid)
+		err := q.QueryRowContext(ctx, nextWaiting).Scan(&sid)
 		if none(err) {
 			return nil
 		}

@@ -1,0 +1,54 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+
+	"godwit/db"
+	"godwit/db/dbtest"
+)
+
+// TestQueriesUseIndexes has SQLite explain what everybody waits for: nothing
+// there may grow with the number of Sims.
+func TestQueriesUseIndexes(t *testing.T) {
+	d := dbtest.SQLite(t)
+	page := " and (created_at, sid) < ($2, $3) order by created_at desc, sid desc limit 51"
+	for _, tt := range []struct{ name, query string }{
+		{"a reservation that waits", nextWaiting},
+		{"reservations to claim", claimable},
+		{"progress of a profile", selectProfile + ` where iccid = $1 and status <> 'failed'`},
+		{"a reservation", selectProfile + ` where sid = $1 and account_sid = $2`},
+		{"reservations of a Sim", selectProfile + ` where account_sid = $1 and sim_sid = $4` + page},
+		{"a page of reservations", selectProfile + ` where account_sid = $1` + page},
+		{"a page of failed reservations", selectProfile + ` where account_sid = $1 and status = $4` + page},
+		{"a page of an eUICC's reservations", selectProfile + ` where account_sid = $1 and eid = $4` + page},
+		{"a Sim", selectSim + ` where sid = $1 and account_sid = $2`},
+		{"a Sim by name", selectSim + ` where account_sid = $1 and unique_name = $2`},
+		{"a page of Sims", selectSim + ` where account_sid = $1` + page},
+		{"a page of active Sims", selectSim + ` where account_sid = $1 and status = $4` + page},
+		{"a page of a Fleet's Sims", selectSim + ` where account_sid = $1 and fleet_sid = $4` + page},
+		{"a Sim by ICCID", selectSim + ` where account_sid = $1 and iccid = $4` + page},
+		{"Sims of a Fleet to tell of", selectSim + ` where fleet_sid = $1 and (created_at, sid) > ($2, $3) order by created_at, sid limit 200`},
+		{"updates to claim", selectPending + ` where lease < $1 order by lease, created_at limit 200`},
+		{"Fleets of a profile", `select sid from fleet where network_access_profile_sid = $1`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var plan []string
+			err := d.Read(t.Context(), func(q db.Query) (err error) {
+				plan, err = queryAll(t.Context(), q, func(r row) (detail string, err error) {
+					var id, parent, unused int
+					err = r.Scan(&id, &parent, &unused, &detail)
+					return detail, err
+				}, "explain query plan "+tt.query, 1, 2, 3, 4)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := strings.Join(plan, "; ")
+			if !strings.Contains(text, "SEARCH") || strings.Contains(text, "SCAN") || strings.Contains(text, "TEMP B-TREE") && !strings.Contains(text, "iccid=?") && !strings.Contains(text, "sim_sid=?") {
+				t.Errorf("%s", text)
+			}
+		})
+	}
+}

@@ -15,9 +15,11 @@ import (
 // DefaultMemory is room for some thirty profiles of 12 kB.
 const DefaultMemory = 512 << 10
 
-// DefaultCapability is what the card can do, and the files that it can hold.
-// Java Card is among it because nearly every profile in the field asks for it;
-// this card keeps applets and does not run them.
+// DefaultCapability is what the card can do, and what it can hold. The last is
+// all of Java Card, EAP, BER-TLV files and GET IDENTITY: profiles in the field
+// and the published test profiles ask for them, so the card takes their elements
+// and keeps them, but it runs no applets, and conceals no identity itself (the
+// phone does, with the keys in the files).
 const DefaultCapability = rsp.USIM | rsp.ISIM | rsp.CSIM | rsp.AKAMilenage | rsp.AKATUAK128 | rsp.AKATUAK256 |
 	rsp.USIMTestAlgorithm | rsp.EAP | rsp.JavaCard | rsp.MultipleUSIM | rsp.MultipleISIM | rsp.MultipleCSIM |
 	rsp.BERTLVFiles | rsp.DFLink | rsp.GetIdentity | rsp.ProfileAX25519 | rsp.ProfileBP256

@@ -148,7 +148,8 @@ func TestAPDU(t *testing.T) {
 			return err
 		}, 0},
 		{"answer in two parts", 2, "02", [][2]string{
-			{"82E2910003BF2E00", "6105"}, {"02C0000005", "BF2E1280106110"},
+			{"82E2910003BF2E00", "6105"},
+			{"02C0000005", "BF2E1280106110"},
 			{"02C0000010", "000102030405060708090A0B0C0D0E0F9000"},
 		}, func(c *Chip) error {
 			_, err := c.Challenge()

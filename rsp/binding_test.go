@@ -45,8 +45,11 @@ func TestJSON(t *testing.T) {
 		},
 		{
 			"progress", &ProgressInfo{
-				RequestHeader{"dp", "3"}, "", "89000123456789012341", "test", Timestamp{time.Date(2026, 11, 20, 11, 0, 0, 5, time.FixedZone("", 3600))},
-				PointInstallation, Succeeded.Execution, []byte{0xBF},
+				RequestHeader{"dp", "3"},
+				"", "89000123456789012341", "test",
+				Timestamp{time.Date(2026, 11, 20, 11, 0, 0, 5, time.FixedZone("", 3600))},
+				PointInstallation, Succeeded.Execution,
+				[]byte{0xBF},
 			},
 			`{"header":{"functionRequesterIdentifier":"dp","functionCallIdentifier":"3"},"iccid":"89000123456789012341","profileType":"test","timestamp":"2026-11-20T10:00:00Z","notificationPointId":4,"notificationPointStatus":{"status":"Executed-Success"},"resultData":"vw=="}`,
 		},

@@ -97,7 +97,7 @@ func TestTransactionID(t *testing.T) {
 			t.Errorf("%q was read as %s", bad, id)
 		}
 	}
-	if NewTransactionID() == NewTransactionID() {
+	if one, two := NewTransactionID(), NewTransactionID(); one == two {
 		t.Error("two random identifiers are equal")
 	}
 }

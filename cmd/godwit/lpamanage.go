@@ -308,9 +308,15 @@ func (lpaInfoCommand) Run(ctx context.Context, l *lpaCommand) error {
 			return printJSON(out)
 		}
 		for _, line := range [][2]string{
-			{"EID", string(out.EID)}, {"default SM-DP+", out.DefaultDP}, {"root SM-DS", out.RootDS}, {"SGP.22", out.SVN},
-			{"profile package", out.ProfileVersion}, {"firmware", out.Firmware}, {"free memory", fmt.Sprintf("%d octets", out.FreeNonVolatile)},
-			{"CI, verification", strings.Join(out.Verification, " ")}, {"CI, signing", strings.Join(out.Signing, " ")},
+			{"EID", string(out.EID)},
+			{"default SM-DP+", out.DefaultDP},
+			{"root SM-DS", out.RootDS},
+			{"SGP.22", out.SVN},
+			{"profile package", out.ProfileVersion},
+			{"firmware", out.Firmware},
+			{"free memory", fmt.Sprintf("%d octets", out.FreeNonVolatile)},
+			{"CI, verification", strings.Join(out.Verification, " ")},
+			{"CI, signing", strings.Join(out.Signing, " ")},
 		} {
 			fmt.Printf("%-17s %s\n", line[0], line[1])
 		}

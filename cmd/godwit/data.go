@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"godwit/db"
 	"godwit/jobs"
@@ -78,6 +79,29 @@ func (f dataFlags) loadKey() (db.MasterKey, error) {
 		return db.ParseMasterKey(f.MasterKey)
 	}
 	return db.LoadMasterKey(f.keyPath())
+}
+
+// claim takes the data directory for one server. SQLite serves one process of
+// this kind: a second one on the same file would deliver what the first is
+// delivering. Servers on PostgreSQL may share a directory. The claim ends with
+// the process.
+func (f dataFlags) claim() (release func() error, err error) {
+	url, err := f.databaseURL()
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(url, "sqlite:") {
+		return func() error { return nil }, nil
+	}
+	lock, err := os.OpenFile(filepath.Join(f.Data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("another server runs on %s; several servers need PostgreSQL (--database)", f.Data)
+	}
+	return lock.Close, nil
 }
 
 func (f dataFlags) openWith(ctx context.Context, key db.MasterKey) (*db.DB, error) {

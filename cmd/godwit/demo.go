@@ -119,7 +119,7 @@ func (d *demo) serve(ctx context.Context) (chan error, error) {
 	served := make(chan error, 1)
 	go func() {
 		served <- d.server.app.run(ctx)
-		d.server.app.db.Close()
+		d.server.close()
 	}()
 	d.client = &http.Client{Timeout: 10 * time.Second}
 	d.tell("server ready", "Super SIM API at %s, SM-DP+ at %s, embedded SQLite", d.server.addresses.BaseURL, d.server.addresses.SMDPAddress)

@@ -39,7 +39,7 @@ func (c serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.app.db.Close()
+	defer s.close()
 	if c.DebugListen != "" {
 		if err := serveDebug(ctx, c.DebugListen); err != nil {
 			return err
@@ -55,6 +55,13 @@ type started struct {
 	addresses addresses
 	account   string
 	fresh     bool
+	release   func() error // gives the data directory back
+}
+
+// close ends a server that does not run, or runs no longer.
+func (s *started) close() {
+	s.app.db.Close()
+	s.release()
 }
 
 // start opens everything that serving needs; a fresh data directory is made
@@ -103,6 +110,11 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	if err != nil {
 		return nil, err
 	}
+	release, err := c.claim()
+	if err != nil {
+		return nil, err
+	}
+	closers = append(closers, release)
 	for i, name := range sets {
 		set, err := trust.Load(c.pkiDir(), name)
 		if err != nil {
@@ -126,7 +138,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	if err := a.furnish(ctx, c.dataFlags); err != nil {
 		return nil, err
 	}
-	s = &started{app: a, fresh: fresh, addresses: addresses{
+	s = &started{app: a, fresh: fresh, release: release, addresses: addresses{
 		BaseURL:     baseURL(config.PublicURL, api.Addr()),
 		ES9URL:      "https://" + net.JoinHostPort(hosts[0], port(config.RSP[0].Addr())),
 		SMDPAddress: config.SMDPAddress[0],

@@ -70,13 +70,13 @@ func padded(iccid string) string {
 }
 
 // lastRun is the transaction in which a profile was delivered last.
-func (w witness) lastRun(iccid string) (id string) {
-	w.t.Helper()
-	err := w.d.Read(w.t.Context(), func(q db.Query) error {
-		return q.QueryRowContext(w.t.Context(), `select run from profile where iccid = $1`, iccid).Scan(&id)
+func (w witness) lastRun(t *testing.T, iccid string) (id string) {
+	t.Helper()
+	err := w.d.Read(t.Context(), func(q db.Query) error {
+		return q.QueryRowContext(t.Context(), `select run from profile where iccid = $1`, iccid).Scan(&id)
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return id
 }
@@ -103,20 +103,20 @@ func TestStrangerES9Plus(t *testing.T) {
 			sequence := []string{"--iccid", padded(r.ICCID), "--sequence-nr"}
 			number := func(n int) []string { return append(sequence[:3:3], string(rune('0'+4*i+n))) }
 			client.notify(append([]string{
-				"notification-install", "--transaction-id", w.lastRun(r.ICCID), "--smdpp-oid", "2.999.10",
+				"notification-install", "--transaction-id", w.lastRun(t, r.ICCID), "--smdpp-oid", "2.999.10",
 				"--isdp-aid", "A0000005591010FFFFFFFF8900001000", "--sima-response", "3007A0053003800100",
 			}, number(0)...)...)
 			waitFor(t, p, r, "installed")
 			if r.EID != string(sgp26EID) {
 				t.Errorf("the reservation names eUICC %s, want %s", r.EID, sgp26EID)
 			}
-			if kind := w.proof(r.SID); kind != "sgp22.installation_result" {
+			if kind := w.proof(t, r.SID); kind != "sgp22.installation_result" {
 				t.Errorf("evidence of the installation is of kind %q", kind)
 			}
 			for n, operation := range []string{"enable", "disable", "delete"} {
 				client.notify(append([]string{"notification", operation}, number(n+1)...)...)
 			}
-			w.wantReported(r.ICCID, "install installed", "enable", "disable", "delete")
+			w.wantReported(t, r.ICCID, "install installed", "enable", "disable", "delete")
 		})
 	}
 }

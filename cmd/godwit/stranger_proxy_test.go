@@ -177,7 +177,7 @@ func TestStrangerBrainpoolTLS(t *testing.T) {
 			if r.EID != string(card.EID()) {
 				t.Errorf("the reservation names eUICC %s, want %s", r.EID, card.EID())
 			}
-			w.wantReported(r.ICCID, "install installed")
+			w.wantReported(t, r.ICCID, "install installed", "install")
 			if binding {
 				break
 			}

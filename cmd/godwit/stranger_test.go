@@ -114,9 +114,9 @@ func startStranger(t *testing.T, command *exec.Cmd) *neighbour {
 // until asks again until the answer is yes.
 func until(t *testing.T, what string, n *neighbour, yes func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !yes(); pause() {
+	for deadline := time.Now().Add(20 * time.Second); !yes(); pause() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
+			t.Fatalf("%s: not within 20 s", what)
 		}
 		if n == nil {
 			continue
@@ -277,22 +277,19 @@ func waitFor(t *testing.T, p *process, r *reserved, status string) {
 }
 
 // A witness reads what a server has recorded.
-type witness struct {
-	t *testing.T
-	d *db.DB
-}
+type witness struct{ d *db.DB }
 
 func witnessOf(t *testing.T, p *process) witness {
 	t.Helper()
-	return witness{t, p.database(dataFlags{Database: "sqlite"})}
+	return witness{p.database(dataFlags{Database: "sqlite"})}
 }
 
 // reported returns the events that an eUICC has reported of a profile, with
 // their results, in the order in which they came.
-func (w witness) reported(iccid string) (list []string) {
-	w.t.Helper()
-	err := w.d.Read(w.t.Context(), func(q db.Query) error {
-		rows, err := q.QueryContext(w.t.Context(), `select event, result, evidence from notification where iccid = $1 order by seq`, iccid)
+func (w witness) reported(t *testing.T, iccid string) (list []string) {
+	t.Helper()
+	err := w.d.Read(t.Context(), func(q db.Query) error {
+		rows, err := q.QueryContext(t.Context(), `select event, result, evidence from notification where iccid = $1 order by seq`, iccid)
 		if err != nil {
 			return err
 		}
@@ -305,42 +302,42 @@ func (w witness) reported(iccid string) (list []string) {
 				return err
 			}
 			if len(evidence) == 0 {
-				w.t.Errorf("%s of %s has no evidence", name, iccid)
+				t.Errorf("%s of %s has no evidence", name, iccid)
 			}
 			list = append(list, strings.TrimSpace(name+" "+result))
 		}
 		return rows.Err()
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return list
 }
 
 // wantReported waits until the server has heard exactly these events.
-func (w witness) wantReported(iccid string, want ...string) {
-	w.t.Helper()
+func (w witness) wantReported(t *testing.T, iccid string, want ...string) {
+	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; pause() {
-		got := w.reported(iccid)
+		got := w.reported(t, iccid)
 		if slices.Equal(got, want) {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("the server has heard %q of %s, want %q", got, iccid, want)
+			t.Fatalf("the server has heard %q of %s, want %q", got, iccid, want)
 		}
 	}
 }
 
 // proof returns what kind of evidence the last event of a thing has.
-func (w witness) proof(subject string) string {
-	w.t.Helper()
+func (w witness) proof(t *testing.T, subject string) string {
+	t.Helper()
 	var list []event.Event
-	err := w.d.Read(w.t.Context(), func(q db.Query) (err error) {
-		list, err = event.New(w.d).List(w.t.Context(), q, event.Filter{Subject: subject})
+	err := w.d.Read(t.Context(), func(q db.Query) (err error) {
+		list, err = event.New(w.d).List(t.Context(), q, event.Filter{Subject: subject})
 		return err
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if len(list) == 0 || len(list[0].Evidence) == 0 {
 		return ""

@@ -141,29 +141,32 @@ func TestWriteExactlySuccesses(t *testing.T) {
 				})
 			}
 			all.Wait()
+			var visible []string
 			if err := d.Write(context.Background(), func(tx *db.Tx) error {
+				visible = nil
 				rows, err := tx.QueryContext(context.Background(), `delete from thing returning k`)
 				if err != nil {
 					return err
 				}
 				defer rows.Close()
-				got := 0
 				for rows.Next() {
 					var k string
 					if err := rows.Scan(&k); err != nil {
 						return err
 					}
-					if !want[k] {
-						t.Errorf("%s is visible and did not succeed", k)
-					}
-					got++
-				}
-				if got != len(want) {
-					t.Errorf("%d are visible, %d succeeded", got, len(want))
+					visible = append(visible, k)
 				}
 				return rows.Err()
 			}); err != nil {
 				t.Fatal(err)
+			}
+			for _, k := range visible {
+				if !want[k] {
+					t.Errorf("%s is visible and did not succeed", k)
+				}
+			}
+			if len(visible) != len(want) {
+				t.Errorf("visible are %q, succeeded have %v", visible, want)
 			}
 		})
 	})

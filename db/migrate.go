@@ -39,7 +39,11 @@ func (d *DB) migrate(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		defer lock.Close() // the lock goes with the connection's unlock below
+		defer lock.Close()                                                       // the lock goes with the connection's unlock below
+		if _, err := lock.ExecContext(ctx, `set lock_timeout = 0`); err != nil { // another may take its time
+			return err
+		}
+		defer lock.ExecContext(context.WithoutCancel(ctx), `set lock_timeout = '30s'`)
 		if _, err := lock.ExecContext(ctx, `select pg_advisory_lock($1)`, migrationLock); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	if err := tx.usable(ctx); err != nil {
 		return nil, err
 	}
-	return tx.tx.ExecContext(tx.quiet(ctx), query, args...)
+	return tx.tx.ExecContext(quiet(ctx), query, args...)
 }
 
 // QueryContext runs a statement that returns rows.
@@ -29,7 +29,7 @@ func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql
 	if err := tx.usable(ctx); err != nil {
 		return nil, err
 	}
-	return tx.tx.QueryContext(tx.quiet(ctx), query, args...)
+	return tx.tx.QueryContext(quiet(ctx), query, args...)
 }
 
 // QueryRowContext runs a statement that returns at most one row.
@@ -41,7 +41,7 @@ func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *s
 		cancel(err)
 		return tx.tx.QueryRowContext(gone, query, args...)
 	}
-	return tx.tx.QueryRowContext(tx.quiet(ctx), query, args...)
+	return tx.tx.QueryRowContext(quiet(ctx), query, args...)
 }
 
 // ForUpdate is the end of a select whose rows this transaction will change:
@@ -83,11 +83,7 @@ func (tx *Tx) usable(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// quiet takes the cancellation out of ctx on SQLite: interrupting a statement
-// there rolls back the whole transaction, which belongs to others too.
-func (tx *Tx) quiet(ctx context.Context) context.Context {
-	if tx.engine == sqliteEngine {
-		return context.WithoutCancel(ctx)
-	}
-	return ctx
-}
+// quiet takes the cancellation out of ctx, which was looked at before. On SQLite
+// interrupting a statement rolls back the whole transaction, which belongs to
+// others too; on PostgreSQL it costs the connection.
+func quiet(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

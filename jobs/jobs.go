@@ -176,7 +176,7 @@ func (q *Queue) AddMany(ctx context.Context, tx *db.Tx, args ...Args) error {
 	for i, a := range args {
 		many[i] = river.InsertManyParams{Args: a, InsertOpts: q.lockedOptions(a)}
 	}
-	if _, err := q.insert.InsertManyFastTx(q.settled(ctx), tx.SQL(), many); err != nil {
+	if _, err := q.insert.InsertManyFastTx(settled(ctx), tx.SQL(), many); err != nil {
 		return fmt.Errorf("add %d jobs: %w", len(args), err)
 	}
 	for _, one := range many {
@@ -213,7 +213,7 @@ func (q *Queue) AddUnique(ctx context.Context, tx *db.Tx, args Args) error {
 }
 
 func (q *Queue) add(ctx context.Context, tx *db.Tx, args Args, options *river.InsertOpts) (*rivertype.JobInsertResult, error) {
-	result, err := q.insert.InsertTx(q.settled(ctx), tx.SQL(), args, options)
+	result, err := q.insert.InsertTx(settled(ctx), tx.SQL(), args, options)
 	if err != nil {
 		return nil, fmt.Errorf("add job %s: %w", args.Kind(), err)
 	}
@@ -223,14 +223,9 @@ func (q *Queue) add(ctx context.Context, tx *db.Tx, args Args, options *river.In
 	return result, nil
 }
 
-// settled keeps a caller's departure from interrupting a statement on SQLite,
-// where the transaction is shared.
-func (q *Queue) settled(ctx context.Context) context.Context {
-	if q.db.Postgres() {
-		return ctx
-	}
-	return context.WithoutCancel(ctx)
-}
+// settled keeps a caller's departure from interrupting a statement, as [db.Tx]
+// does: it would hurt more than the caller's own work.
+func settled(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
 func (q *Queue) wakeAfter(tx *db.Tx, lane string) { tx.AfterCommit(func() { q.driver.wake(lane) }) }
 

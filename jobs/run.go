@@ -15,7 +15,7 @@ import (
 
 const (
 	pollEvery     = time.Second // for jobs that other processes add and for what falls due
-	rescueEvery   = 5 * time.Second
+	rescueEvery   = 2 * time.Second
 	patience      = 10 * time.Second // with jobs under way at the end
 	keepCompleted = time.Hour
 	keepDead      = 30 * 24 * time.Hour

@@ -88,7 +88,8 @@ create index profile_batch on profile (batch);
 -- One authenticated download. Nothing is stored before an eUICC has proved
 -- who it is.
 create table run (
-    transaction_id text   primary key,            -- upper-case hexadecimal
+    issued_at      bigint not null,               -- the second that the transaction identifier carries, enciphered
+    transaction_id text   not null,               -- upper-case hexadecimal
     state          text   not null check (state in ('authenticated', 'delivered', 'closed')),
     iccid          text   not null,
     eid            text   not null,
@@ -98,9 +99,9 @@ create table run (
     signature2     bytea  not null,               -- smdpSignature2, under the eUICC's next signature
     otpk           bytea,                         -- the eUICC's one-time key that was delivered to
     created_at     bigint not null,
-    expires_at     bigint not null
+    expires_at     bigint not null,
+    primary key (issued_at, transaction_id)       -- new runs stand together at the end
 );
-create index run_created on run (created_at);
 
 -- What eUICCs said about profiles, with their signature over it.
 create table notification (

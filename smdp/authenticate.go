@@ -24,6 +24,7 @@ const tries = 5
 // An eUICC that has proved who it is.
 type client struct {
 	id    rsp.TransactionID
+	at    int64 // when the identifier was issued
 	eid   ident.EID
 	key   *pki.PublicKey
 	pair  *pair
@@ -89,7 +90,7 @@ func (l *Listener) identify(q *rsp.AuthenticateClientRequest) (*client, error) {
 		return nil, rsp.Refuse(rsp.SVNUnsupported, "the eUICC signed version %s and had announced %s", signed.Info.SVN, t.svn)
 	}
 	return &client{
-		id: q.TransactionID, eid: chain.EID, key: chain.EUICC.PublicKey, pair: pair,
+		id: q.TransactionID, at: t.at.Unix(), eid: chain.EID, key: chain.EUICC.PublicKey, pair: pair,
 		info: &signed.Info, proof: m.Signature, asks: signed.Context.MatchingID, in: &signed.Context.Device,
 	}, nil
 }
@@ -157,7 +158,7 @@ func (l *Listener) offer(ctx context.Context, c *client) (*rsp.AuthenticateClien
 		return nil, err
 	}
 	r := run{
-		id: c.id, state: runAuthenticated, iccid: p.ICCID, eid: c.eid, generation: p.generation,
+		id: c.id, issued: c.at, state: runAuthenticated, iccid: p.ICCID, eid: c.eid, generation: p.generation,
 		ci: hex.EncodeToString(c.pair.identity.ID()), key: c.key, signature2: signature, created: now,
 		expires: now + l.cfg.RunLifetime.Microseconds(),
 	}
@@ -177,6 +178,8 @@ func (l *Listener) offer(ctx context.Context, c *client) (*rsp.AuthenticateClien
 	if err != nil {
 		return nil, err
 	}
+	p.DownloadAttempts++
+	l.recent.put(&r, p)
 	return &rsp.AuthenticateClientResponse{
 		Header:          rsp.Succeeded,
 		TransactionID:   c.id,
@@ -256,7 +259,7 @@ func (l *Listener) end(ctx context.Context, p *profile, c *client, final *rsp.Fa
 	err := l.db.Write(ctx, func(tx *db.Tx) error {
 		// A call that is repeated does no harm.
 		var used string
-		err := tx.QueryRowContext(ctx, `select transaction_id from run where transaction_id = $1`, c.id.String()).Scan(&used)
+		err := tx.QueryRowContext(ctx, `select transaction_id from run where issued_at = $1 and transaction_id = $2`, c.at, c.id.String()).Scan(&used)
 		if err == nil {
 			return rsp.Refuse(rsp.TransactionUnknown, "the transaction has been used")
 		}

@@ -33,7 +33,7 @@ func (l *Listener) cancelSession(ctx context.Context, q *rsp.CancelSessionES9Req
 }
 
 func (l *Listener) cancel(ctx context.Context, id rsp.TransactionID, m *rsp.CancelSessionResponse) error {
-	r, p, identity, err := l.open(ctx, id)
+	r, p, identity, err := l.open(ctx, id, true)
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ func (l *Listener) getBoundProfilePackage(ctx context.Context, q *rsp.GetBoundPr
 	if err != nil {
 		return nil, malformed("prepareDownloadResponse: %v", err)
 	}
-	for range tries {
-		bpp, err := l.deliver(ctx, q.TransactionID, m)
+	for try := range tries {
+		bpp, err := l.deliver(ctx, q.TransactionID, m, try > 0)
 		if errors.Is(err, errMoved) {
 			continue
 		}
@@ -36,8 +36,8 @@ func (l *Listener) getBoundProfilePackage(ctx context.Context, q *rsp.GetBoundPr
 	return nil, fmt.Errorf("run %s: its order does not come to rest", q.TransactionID)
 }
 
-func (l *Listener) deliver(ctx context.Context, id rsp.TransactionID, m *rsp.PrepareDownloadResponse) ([]byte, error) {
-	r, p, identity, err := l.open(ctx, id)
+func (l *Listener) deliver(ctx context.Context, id rsp.TransactionID, m *rsp.PrepareDownloadResponse, fresh bool) ([]byte, error) {
+	r, p, identity, err := l.open(ctx, id, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +67,8 @@ func (l *Listener) deliver(ctx context.Context, id rsp.TransactionID, m *rsp.Pre
 	if p.generation != r.generation {
 		return nil, superseded(r, p)
 	}
+	// Whatever becomes of it, what is remembered of the run is out of date.
+	l.recent.forget(id)
 	if err := l.checkCode(ctx, r, p, signed); err != nil {
 		return nil, err
 	}
@@ -137,6 +139,7 @@ func (l *Listener) checkCode(ctx context.Context, r *run, p *profile, signed *rs
 
 // closeWith ends the run, leaves the order, and returns the refusal.
 func (l *Listener) closeWith(ctx context.Context, r *run, refusal error) error {
+	l.recent.forget(r.id)
 	return orElse(l.db.Write(ctx, func(tx *db.Tx) error { return r.close(ctx, tx) }), refusal)
 }
 
@@ -258,7 +261,7 @@ func (l *Listener) storeDelivery(ctx context.Context, r *run, p *profile, b *bon
 		}
 		bindSecret = l.db.Seal(bindRow(p.ICCID), plain)
 	}
-	return l.db.Write(ctx, func(tx *db.Tx) error {
+	err := l.db.Write(ctx, func(tx *db.Tx) error {
 		ok, err := changed(tx.ExecContext(ctx, deliverSQL, string(Downloaded), l.now(), string(p.ICCID),
 			string(r.eid), r.id.String(), bindKey, bindSecret, r.generation))
 		if err != nil {
@@ -268,7 +271,7 @@ func (l *Listener) storeDelivery(ctx context.Context, r *run, p *profile, b *bon
 			return errMoved
 		}
 		ok, err = changed(tx.ExecContext(ctx, `update run set state = 'delivered', otpk = $1
-			where transaction_id = $2 and state = 'authenticated'`, b.otpk, r.id.String()))
+			where issued_at = $2 and transaction_id = $3 and state = 'authenticated'`, b.otpk, r.issued, r.id.String()))
 		if err != nil {
 			return fmt.Errorf("deliver in run %s: %w", r.id, err)
 		}
@@ -277,6 +280,14 @@ func (l *Listener) storeDelivery(ctx context.Context, r *run, p *profile, b *bon
 		}
 		return l.out.progress(ctx, tx, p, r.eid, rsp.PointDownload, nil, nil)
 	})
+	if err != nil {
+		return err
+	}
+	p.State, p.EID, p.run, p.bindKey, p.bindSecret = Downloaded, r.eid, r.id.String(), bindKey, bindSecret
+	p.generation++
+	r.state, r.otpk = runDelivered, b.otpk
+	l.recent.put(r, p)
+	return nil
 }
 
 // again answers a repetition of the call that was answered before, as after a

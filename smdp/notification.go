@@ -22,8 +22,8 @@ func (l *Listener) handleNotification(ctx context.Context, q *rsp.HandleNotifica
 		return ignored("malformed", err)
 	}
 	if n.Installation {
-		for range tries {
-			if err := l.installation(ctx, n); !errors.Is(err, errMoved) {
+		for try := range tries {
+			if err := l.installation(ctx, n, try > 0); !errors.Is(err, errMoved) {
 				return err
 			}
 		}
@@ -49,24 +49,27 @@ func (e *ignoredError) Error() string {
 func ignored(reason string, err error) error { return &ignoredError{reason, err} }
 
 var (
-	installedSQL = guarded(InstallDone, `generation = generation + 1, bind_key = null, bind_secret = null`, `eid = $4`)
+	installedSQL = guarded(InstallDone, `generation = generation + 1, bind_key = null, bind_secret = null`, `eid = $4 and generation = $5`)
 	brokenSQL    = guarded(InstallFailed, failedFields, `generation = $5 and run = $6`)
 )
 
 // installation takes a profile installation result: the third of the three
 // durable writes of a download.
-func (l *Listener) installation(ctx context.Context, n *rsp.PendingNotification) error {
-	var r *run
-	var p *profile
-	err := l.db.Read(ctx, func(q db.Query) (err error) {
-		r, p, err = findRun(ctx, q, n.TransactionID)
-		return err
-	})
-	if errors.Is(err, errNoRun) {
-		return ignored("unknown transaction", nil)
-	}
-	if err != nil {
-		return err
+func (l *Listener) installation(ctx context.Context, n *rsp.PendingNotification, fresh bool) error {
+	r, p := l.recent.get(n.TransactionID)
+	l.recent.forget(n.TransactionID)
+	if r == nil || r.state != runDelivered || fresh {
+		fresh = true
+		err := l.db.Read(ctx, func(q db.Query) (err error) {
+			r, p, err = l.findRun(ctx, q, n.TransactionID)
+			return err
+		})
+		if errors.Is(err, errNoRun) {
+			return ignored("unknown transaction", nil)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	result, err := n.VerifyInstallation(r.key)
 	if err != nil {
@@ -99,12 +102,12 @@ func (l *Listener) installation(ctx context.Context, n *rsp.PendingNotification)
 		if result.Error == 0 {
 			// The eUICC vouches for it. That a later run has delivered once more does
 			// not take it off the chip.
-			ok, err := changed(tx.ExecContext(ctx, installedSQL, string(Installed), l.now(), string(p.ICCID), string(r.eid)))
+			ok, err := changed(tx.ExecContext(ctx, installedSQL, string(Installed), l.now(), string(p.ICCID), string(r.eid), p.generation))
 			if err != nil {
 				return fmt.Errorf("store installation of %s: %w", p.ICCID, err)
 			}
 			if !ok {
-				return l.lateWord(ctx, p)
+				return l.lateWord(ctx, p, fresh)
 			}
 		} else {
 			why = rsp.Refuse(result.Error.Status(), "the eUICC could not install the profile: reason %d in command %d", result.Error, result.Command)
@@ -117,7 +120,7 @@ func (l *Listener) installation(ctx context.Context, n *rsp.PendingNotification)
 				return fmt.Errorf("store failure of %s: %w", p.ICCID, err)
 			}
 			if !ok {
-				return l.lateWord(ctx, p)
+				return l.lateWord(ctx, p, fresh)
 			}
 		}
 		if err := l.out.progress(ctx, tx, p, r.eid, rsp.PointInstallation, why, n.Raw); err != nil {
@@ -129,8 +132,8 @@ func (l *Listener) installation(ctx context.Context, n *rsp.PendingNotification)
 
 // lateWord has the step made again when the profile has moved meanwhile, and
 // accepts that it came too late otherwise.
-func (l *Listener) lateWord(ctx context.Context, p *profile) error {
-	if p.State == Downloaded {
+func (l *Listener) lateWord(ctx context.Context, p *profile, fresh bool) error {
+	if !fresh || p.State == Downloaded && p.EID != "" {
 		return errMoved
 	}
 	slog.WarnContext(ctx, "installation result for a profile that waits for none", "iccid", p.ICCID, "state", p.State)

@@ -76,6 +76,7 @@ type Server struct {
 	minter    *minter
 	types     sync.Map // id → *loadedType
 	listeners sync.Map // operator id → whether it hears of progress
+	recent    memory
 	client    *http.Client
 	out       *outbox
 }
@@ -178,17 +179,16 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // sweep deletes old runs and call identifiers, some at a time so that downloads
-// are not held up. A delivered run stays as long as its installation result may
-// still come.
+// are not held up. An installation result that comes after that is not believed
+// any more.
 func (s *Server) sweep(ctx context.Context) error {
 	runs, calls := s.now()-keepRuns.Microseconds(), s.now()-keepCalls.Microseconds()
 	for _, step := range []struct {
 		query  string
 		before int64
 	}{
-		{`delete from run where transaction_id in (select r.transaction_id from run r
-			left join profile p on p.iccid = r.iccid and p.run = r.transaction_id and p.state = 'downloaded'
-			where r.created_at < $1 and p.iccid is null order by r.created_at limit 500)`, runs},
+		{`delete from run where (issued_at, transaction_id) in (select r.issued_at, r.transaction_id from run r
+			where r.issued_at < $1 order by r.issued_at limit 500)`, runs / 1e6},
 		{`delete from es2_call where created_at in (select created_at from es2_call where created_at < $1
 			order by created_at limit 500)`, calls},
 	} {

@@ -195,9 +195,10 @@ func (c *Card) judgeBinder(q *rsp.PrepareDownloadRequest) (*pki.Certificate, *rs
 	if _, err := pki.ParseCertificate(q.Certificate); errors.Is(err, pki.ErrCurve) {
 		return nil, nil, rsp.DownloadUnsupportedCurve
 	}
-	// The same CI, and the same server, as the certificate that authenticated.
+	// The same CI, and the same server, as the certificate that authenticated. An
+	// SM-DS hands out no profiles.
 	binder, err := c.roots.VerifyServer(pki.DPPB, q.Certificate, s.server.AuthorityKeyID)
-	if err != nil || binder.RegisteredID == "" || binder.RegisteredID != s.server.RegisteredID {
+	if err != nil || s.server.Role() != pki.DPAuth || binder.RegisteredID == "" || binder.RegisteredID != s.server.RegisteredID {
 		return nil, nil, rsp.DownloadInvalidCertificate
 	}
 	server, err := q.Verify(binder.PublicKey, s.signature1)

@@ -117,6 +117,22 @@ func TestAuthenticateServer(t *testing.T) {
 	}
 }
 
+// An SM-DS authenticates as an SM-DP+ does, and binds no profiles.
+func TestDiscoveryServer(t *testing.T) {
+	x := newTester(t, config(pki.P256))
+	r := x.run(pki.P256)
+	r.auth = must(authorities[pki.P256]().ci.Issue(pki.Request{
+		Role: pki.DSAuth, OID: testOID, NotBefore: testTime, Subject: pki.Subject{Organization: "ACME", CommonName: "TEST SM-DS"},
+	}))
+	r.challengeCard()
+	if answer := r.authenticate(); answer.Error != 0 {
+		t.Fatalf("refused with %d", answer.Error)
+	}
+	if answer := r.prepare(nil); answer.Error != rsp.DownloadInvalidCertificate {
+		t.Errorf("a package of an SM-DS: error %d, want %d", answer.Error, rsp.DownloadInvalidCertificate)
+	}
+}
+
 // Item 51: every error of PrepareDownload.
 func TestPrepareDownloadErrors(t *testing.T) {
 	for _, curve := range bothCurves {

@@ -46,3 +46,13 @@ func BenchmarkChip(b *testing.B) {
 		x.clean()
 	}
 }
+
+// BenchmarkNewMemory is what one more chip costs.
+func BenchmarkNewMemory(b *testing.B) {
+	cfg := config(pki.P256)
+	for b.Loop() {
+		if _, err := NewMemory(cfg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

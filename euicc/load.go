@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 
-	"godwit/ident"
 	"godwit/rsp"
 	"godwit/tlv"
 )
@@ -41,7 +40,6 @@ type loader struct {
 	protection *rsp.Protection
 	content    []byte // what the segments of the part carried
 	dpData     []byte
-	oid        ident.OID
 	metadata   *rsp.Metadata
 	rawMeta    []byte
 }
@@ -139,7 +137,7 @@ func (c *Card) begin(data []byte) ([]byte, error) {
 		return nil, err
 	}
 	s.stage = arriving
-	s.loader = &loader{left: length - len(first.Raw), oid: s.binder.RegisteredID}
+	s.loader = &loader{left: length - len(first.Raw)}
 	if s.loader.left <= 0 {
 		return nil, fail(rsp.InstallStructure)
 	}

@@ -263,3 +263,65 @@ func TestPublishedProfiles(t *testing.T) {
 		})
 	}
 }
+
+// A T=0 card insists on the exact length, and nothing has happened when it says so.
+func TestExactLength(t *testing.T) {
+	x := usim(t)
+	x.apdu("0020000108" + "31323334FFFFFFFF")
+	x.card.SetTerminal(true)
+	x.apdu("00A4000C026F07")
+	if got := x.apdu("00B00000FF"); got != "6C09" {
+		t.Errorf("READ BINARY of 255: %s", got)
+	}
+	if got := x.apdu("00B0000009"); got != fmt.Sprintf("%X9000", imsi(t)) {
+		t.Errorf("READ BINARY of 9: %s", got)
+	}
+	x.apdu("00A4080C022F00")
+	first := x.apdu("00B2010400")
+	size := len(first)/2 - 2
+	if got := x.apdu("00B20002FF"); got != fmt.Sprintf("6C%02X", size) {
+		t.Errorf("READ RECORD, next, of 255: %s", got)
+	}
+	if got := x.apdu(fmt.Sprintf("00B20002%02X", size)); got != first {
+		t.Errorf("READ RECORD, next: %s, want the first: %s", got, first)
+	}
+	if got := x.apdu("00A4040407A0000000871002"); !strings.HasPrefix(got, "61") {
+		t.Errorf("SELECT: %s", got)
+	}
+	if got := x.apdu("00C00000" + x.apdu("00A4040407A0000000871002")[2:]); !strings.HasPrefix(got, "62") {
+		t.Errorf("GET RESPONSE: %s", got)
+	}
+}
+
+// Our own templates install, and every application of them authenticates.
+func TestOwnTemplates(t *testing.T) {
+	f := must(milenage.New(testKey, testOPc))
+	for _, template := range saip.Templates() {
+		t.Run(template.Name, func(t *testing.T) {
+			x := newTester(t, config(pki.P256))
+			iccid := x.add(1, func(r *run) {
+				r.profile = must(template.Personalise(&saip.Personal{
+					ICCID: testICCID(1), IMSI: "001010000000001", Algorithm: saip.Milenage, K: testKey, OPc: testOPc, MNCLength: 2,
+				}))
+			})
+			x.enable(iccid, false)
+			for i, adf := range x.card.system().fs.ADFs {
+				if got := x.apdu(fmt.Sprintf("00A4040C%02X%X", len(adf.AID), adf.AID)); got != "9000" {
+					t.Fatalf("select %X: %s", adf.AID, got)
+				}
+				if adf.AKA == nil {
+					continue
+				}
+				v := milenage.NewVector(f, [16]byte{byte(i)}, milenage.SQNOf(uint64(i+50)<<5), [2]byte{0x80, 0})
+				got := x.apdu(fmt.Sprintf("008800812210%X10%X00", v.RAND, v.AUTN))
+				if want := fmt.Sprintf("DB08%X10%X10%X", v.XRES, v.CK, v.IK); !strings.HasPrefix(got, want) {
+					t.Errorf("%X answers %s, want %s", adf.AID, got, want)
+				}
+				got = x.apdu(fmt.Sprintf("008800801110%X00", v.RAND))
+				if gsmAccess(adf) != (len(got) == 2*(1+4+1+8+2)) {
+					t.Errorf("%X in the GSM context: %s", adf.AID, got)
+				}
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,6 +139,11 @@ func openAtOnce(t *testing.T, url string) {
 		})
 	}
 	all.Wait()
+	if name, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the file's mode is %v, %v", info.Mode(), err)
+		}
+	}
 	d := dbtest.Open(t, url)
 	steps, err := d.Schema(t.Context())
 	if err != nil || len(steps) == 0 {
@@ -164,8 +170,15 @@ func TestOpenRefuses(t *testing.T) {
 	t.Run("old schema, only looking", func(t *testing.T) {
 		o := dbtest.Options()
 		o.NoMigrate = true
-		if _, err := db.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "x.db"), o); !errors.Is(err, db.ErrOlder) {
-			t.Errorf("error %v", err)
+		name := filepath.Join(t.TempDir(), "x.db")
+		if _, err := db.Open(t.Context(), "sqlite:"+name, o); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("no file: %v", err)
+		}
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Open(t.Context(), "sqlite:"+name, o); !errors.Is(err, db.ErrOlder) {
+			t.Errorf("an empty file: %v", err)
 		}
 	})
 	t.Run("no database", func(t *testing.T) {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"runtime"
 
 	"modernc.org/sqlite"
@@ -20,7 +23,10 @@ func (d *DB) openSQLite(path string, o Options) error {
 	if readers == 0 {
 		readers = max(4, 2*runtime.GOMAXPROCS(0))
 	}
-	var err error
+	err := makeFile(path, o.NoMigrate)
+	if err != nil {
+		return err
+	}
 	if d.write, err = sqlitePool(path, true, 1); err != nil {
 		return err
 	}
@@ -32,6 +38,25 @@ func (d *DB) openSQLite(path string, o Options) error {
 	return nil
 }
 
+// makeFile makes an empty file, which is an empty database, for its owner alone,
+// if there is none. What SQLite puts beside it gets the same mode. A file that
+// is there is not opened: closing it would take away the locks that
+// another connection of this process has on it.
+func makeFile(path string, mustExist bool) error {
+	if mustExist {
+		_, err := os.Stat(path)
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("make database: %w", err)
+	}
+	return f.Close()
+}
+
 func sqlitePool(path string, writes bool, size int) (*sql.DB, error) {
 	set := url.Values{"_dqs": {"0"}, "_error_rc": {"1"}}
 	pragmas := []string{
@@ -41,8 +66,9 @@ func sqlitePool(path string, writes bool, size int) (*sql.DB, error) {
 		"synchronous(full)",
 		"foreign_keys(1)",
 		"temp_store(memory)",
-		"cache_size(-16000)",           // kB for each connection
-		"mmap_size(268435456)",         // readers share the file's pages
+		"cache_size(-8000)", // kB for each connection
+		// Moving the log into the file flushes the disk too, so not too often.
+		"wal_autocheckpoint(4000)",
 		"journal_size_limit(67108864)", // a long read must not leave a huge log behind
 	}
 	if writes {

@@ -303,8 +303,10 @@ func BenchmarkAppend(b *testing.B) {
 	l := event.New(d)
 	if err := d.Write(b.Context(), func(tx *db.Tx) error {
 		for b.Loop() {
-			if err := l.Append(b.Context(), tx, event.Event{Kind: "sim.status", Subject: "HS00000000000000000000000000000001", Account: "AC00000000000000000000000000000001",
-				Data: map[string]string{"from": "new", "to": "active"}, Evidence: make([]byte, 300), EvidenceKind: "sgp22.notification"}); err != nil {
+			if err := l.Append(b.Context(), tx, event.Event{
+				Kind: "sim.status", Subject: "HS00000000000000000000000000000001", Account: "AC00000000000000000000000000000001",
+				Data: map[string]string{"from": "new", "to": "active"}, Evidence: make([]byte, 300), EvidenceKind: "sgp22.notification",
+			}); err != nil {
 				return err
 			}
 		}

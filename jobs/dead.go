@@ -25,7 +25,7 @@ type Dead struct {
 
 // Dead returns the jobs that were given up within the last month, the one that
 // was added last first. after is what the page before returned, empty for the first; next is
-// empty on the last.
+// empty on the last. Neither it nor [Queue.Revive] may be called inside Write.
 func (q *Queue) Dead(ctx context.Context, after string, limit int) (list []Dead, next string, err error) {
 	params := river.NewJobListParams().
 		States(rivertype.JobStateDiscarded, rivertype.JobStateCancelled).

@@ -44,12 +44,22 @@ func (l *Listener) authenticateClient(ctx context.Context, q *rsp.AuthenticateCl
 	}
 	for range tries {
 		answer, err := l.offer(ctx, c)
-		if !errors.Is(err, errMoved) {
+		missing, ok := errors.AsType[*notLoadedError](err)
+		if !ok {
 			return answer, err
+		}
+		if _, err := l.loadType(ctx, missing.id); err != nil {
+			return nil, fmt.Errorf("profile type %s: %w", missing.id, err)
 		}
 	}
 	return nil, fmt.Errorf("run %s: its order does not come to rest", c.id)
 }
+
+// A notLoadedError names a profile type that has to be read before the
+// transaction can go on. It never leaves the package.
+type notLoadedError struct{ id string }
+
+func (e *notLoadedError) Error() string { return "profile type " + e.id + " is not loaded" }
 
 // identify makes the checks that need no stored state.
 func (l *Listener) identify(q *rsp.AuthenticateClientRequest) (*client, error) {
@@ -115,79 +125,89 @@ func chainRefusal(err error) error {
 	return rsp.Refuse(code, "%s", p.Error())
 }
 
-// offer finds the order, decides, and stores the run.
+// offer finds the order, decides, and stores the run, all in one transaction:
+// the connection that writes has the pages in its cache, and a signature in
+// between takes less time than reading them twice.
 func (l *Listener) offer(ctx context.Context, c *client) (*rsp.AuthenticateClientResponse, error) {
-	var p *profile
-	if err := l.db.Read(ctx, func(q db.Query) (err error) {
-		p, err = l.findOrder(ctx, q, c)
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	if refusal := deliverable(p, c.eid); refusal != nil {
-		return nil, refusal
-	}
-	t, err := l.loadType(ctx, p.Type)
-	if err != nil {
-		return nil, fmt.Errorf("profile %s: %w", p.ICCID, err)
-	}
-	now := l.now()
+	var answer *rsp.AuthenticateClientResponse
 	var final *rsp.Failure
-	switch {
-	case p.expired(now):
-		final = rsp.Refuse(rsp.OrderExpired, "the order expired at %s", db.Time(p.Expires).Format("2006-01-02 15:04 MST"))
-	case p.DownloadAttempts >= l.cfg.MaxDownloadAttempts:
-		final = rsp.Refuse(rsp.TooManyDownloads, "the profile was asked for %d times", p.DownloadAttempts)
-	default:
-		personal, err := l.personal(p, t.defaults)
-		if err != nil {
-			return nil, err
+	var r run
+	var p *profile
+	err := l.db.Write(ctx, func(tx *db.Tx) (err error) {
+		answer, final = nil, nil
+		if p, err = l.findOrder(ctx, tx, c); err != nil {
+			return err
 		}
-		final = t.eligible(t.template.NeedsFor(&personal), c.info, c.in)
-	}
-	if final != nil {
-		return nil, l.end(ctx, p, c, final)
-	}
-
-	signed := rsp.SMDPSigned2{TransactionID: c.id, CodeRequired: len(p.codeHash) > 0}
-	if key := keptKey(p, c.pair.identity); p.State == Downloaded && key != nil {
-		signed.OneTimeKey = key
-	}
-	raw, signature, err := signed.Sign(c.pair.identity.PB.Key, c.proof)
-	if err != nil {
-		return nil, err
-	}
-	r := run{
-		id: c.id, issued: c.at, state: runAuthenticated, iccid: p.ICCID, eid: c.eid, generation: p.generation,
-		ci: hex.EncodeToString(c.pair.identity.ID()), key: c.key, signature2: signature, created: now,
-		expires: now + l.cfg.RunLifetime.Microseconds(),
-	}
-	err = l.db.Write(ctx, func(tx *db.Tx) error {
+		if refusal := deliverable(p, c.eid); refusal != nil {
+			return refusal
+		}
+		loaded, ok := l.types.Load(p.Type)
+		if !ok {
+			return &notLoadedError{p.Type}
+		}
+		t := loaded.(*loadedType)
+		if final, err = l.decide(p, t, c); err != nil {
+			return err
+		}
+		if final != nil {
+			return l.end(ctx, tx, p, c, final)
+		}
+		signed := rsp.SMDPSigned2{TransactionID: c.id, CodeRequired: len(p.codeHash) > 0}
+		if key := keptKey(p, c.pair.identity); p.State == Downloaded && key != nil {
+			signed.OneTimeKey = key
+		}
+		raw, signature, err := signed.Sign(c.pair.identity.PB.Key, c.proof)
+		if err != nil {
+			return err
+		}
+		now := l.now()
+		r = run{
+			id: c.id, issued: c.at, state: runAuthenticated, iccid: p.ICCID, eid: c.eid, generation: p.generation,
+			ci: hex.EncodeToString(c.pair.identity.ID()), key: c.key, signature2: signature, created: now,
+			expires: now + l.cfg.RunLifetime.Microseconds(),
+		}
 		if ok, err := r.insert(ctx, tx); err != nil || !ok {
 			return orElse(err, rsp.Refuse(rsp.TransactionUnknown, "the transaction has been used"))
 		}
 		// The attempt counts whatever becomes of it.
-		ok, err := changed(tx.ExecContext(ctx, `update profile set download_attempts = download_attempts + 1, updated_at = $1
-			where iccid = $2 and generation = $3 and state = $4 and download_attempts = $5`,
-			now, string(p.ICCID), p.generation, string(p.State), p.DownloadAttempts))
-		if err == nil && !ok {
-			err = errMoved
+		if _, err := tx.ExecContext(ctx, `update profile set download_attempts = download_attempts + 1, updated_at = $1
+			where iccid = $2`, now, string(p.ICCID)); err != nil {
+			return fmt.Errorf("count attempt at %s: %w", p.ICCID, err)
 		}
-		return err
+		answer = &rsp.AuthenticateClientResponse{
+			Header:          rsp.Succeeded,
+			TransactionID:   c.id,
+			ProfileMetadata: t.metadataOf(p.ICCID).Append(nil),
+			SMDPSigned2:     raw,
+			SMDPSignature2:  rsp.AppendSignature(nil, signature),
+			SMDPCertificate: c.pair.identity.PB.Certificate.Raw,
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	if final != nil {
+		return nil, final
+	}
 	p.DownloadAttempts++
 	l.recent.put(&r, p)
-	return &rsp.AuthenticateClientResponse{
-		Header:          rsp.Succeeded,
-		TransactionID:   c.id,
-		ProfileMetadata: t.metadataOf(p.ICCID).Append(nil),
-		SMDPSigned2:     raw,
-		SMDPSignature2:  rsp.AppendSignature(nil, signature),
-		SMDPCertificate: c.pair.identity.PB.Certificate.Raw,
-	}, nil
+	return answer, nil
+}
+
+// decide returns why the order cannot be fulfilled, or nil.
+func (l *Listener) decide(p *profile, t *loadedType, c *client) (*rsp.Failure, error) {
+	switch {
+	case p.expired(l.now()):
+		return rsp.Refuse(rsp.OrderExpired, "the order expired at %s", db.Time(p.Expires).Format("2006-01-02 15:04 MST")), nil
+	case p.DownloadAttempts >= l.cfg.MaxDownloadAttempts:
+		return rsp.Refuse(rsp.TooManyDownloads, "the profile was asked for %d times", p.DownloadAttempts), nil
+	}
+	personal, err := l.personal(p, t.defaults)
+	if err != nil {
+		return nil, err
+	}
+	return t.eligible(t.template.NeedsFor(&personal), c.info, c.in), nil
 }
 
 func orElse(err, otherwise error) error {
@@ -253,25 +273,19 @@ var failSQL = guarded(Fail, failedFields, "generation = $5")
 
 const failedFields = `failure = $4, generation = generation + 1, bind_key = null, bind_secret = null`
 
-// end takes the profile to Error because it cannot be delivered, tells the
-// operator, and returns the refusal.
-func (l *Listener) end(ctx context.Context, p *profile, c *client, final *rsp.Failure) error {
-	err := l.db.Write(ctx, func(tx *db.Tx) error {
-		// A call that is repeated does no harm.
-		var used string
-		err := tx.QueryRowContext(ctx, `select transaction_id from run where issued_at = $1 and transaction_id = $2`, c.at, c.id.String()).Scan(&used)
-		if err == nil {
-			return rsp.Refuse(rsp.TransactionUnknown, "the transaction has been used")
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		return l.fail(ctx, tx, p, c.eid, rsp.PointEligibility, final, nil)
-	})
-	if err != nil {
+// end takes the profile to Error because it cannot be delivered, and tells the
+// operator.
+func (l *Listener) end(ctx context.Context, tx *db.Tx, p *profile, c *client, final *rsp.Failure) error {
+	// A call that is repeated does no harm.
+	var used string
+	err := tx.QueryRowContext(ctx, `select transaction_id from run where issued_at = $1 and transaction_id = $2`, c.at, c.id.String()).Scan(&used)
+	if err == nil {
+		return rsp.Refuse(rsp.TransactionUnknown, "the transaction has been used")
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	return final
+	return l.fail(ctx, tx, p, c.eid, rsp.PointEligibility, final, nil)
 }
 
 // fail moves a profile to Error in a transaction, with all that follows from it.

@@ -198,6 +198,12 @@ func TestRefresh(t *testing.T) {
 	if got := x.apdu("8012000000"); got != "6985" {
 		t.Errorf("FETCH with nothing to fetch: %s", got)
 	}
+	if got := enable(b); got != "BF3103800100"+"9000" {
+		t.Errorf("enable before a terminal without toolkit: %s", got)
+	}
+	if got := x.apdu("8010000001FF"); got != "9000" {
+		t.Errorf("TERMINAL PROFILE: %s", got)
+	}
 	const command = "D00981030101048202" + "8182"
 	if got := enable(a); got != "BF3103800100"+"910B" {
 		t.Fatalf("enable: %s", got)

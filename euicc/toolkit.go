@@ -5,13 +5,21 @@ import "godwit/tlv"
 // A toolkit is the card's side of the application toolkit, as far as profile
 // changes need it: one proactive command, REFRESH. ETSI TS 102 223, 6.4.7.
 type toolkit struct {
-	command []byte // waits to be fetched
-	busy    bool   // fetched, and not yet answered
+	terminal bool   // the terminal has said what it can do, so it has a toolkit
+	command  []byte // waits to be fetched
+	busy     bool   // fetched, and not yet answered
 }
 
 // refresh asks the device to start over with the profile that is enabled now.
 // Qualifier 4 is a reset of the UICC. SGP.22 v2.5, 3.2.1.
+//
+// A terminal that has sent no TERMINAL PROFILE has no toolkit and gets no
+// proactive commands (ETSI TS 102 223, 5.2): simple readers would take 91xx for
+// a failure. It resets the card itself.
 func (t *toolkit) refresh() {
+	if !t.terminal {
+		return
+	}
 	t.command = tlv.AppendNested(nil, 0xD0, func(b []byte) []byte {
 		b = tlv.Append(b, 0x81, []byte{0x01, 0x01, 0x04}) // command details: REFRESH
 		return tlv.Append(b, 0x82, []byte{0x81, 0x82})    // from the UICC to the terminal
@@ -31,13 +39,14 @@ func (c *Card) toolkitCommand(cmd *command) ([]byte, error) {
 		if len(cmd.data) == 0 {
 			return nil, refusal(swWrongLength)
 		}
+		c.toolkit.terminal = true
 		return nil, nil
 	case insFetch:
 		if c.toolkit.command == nil {
 			return nil, refusal(swConditions)
 		}
 		command := c.toolkit.command
-		c.toolkit = toolkit{busy: true}
+		c.toolkit.command, c.toolkit.busy = nil, true
 		return command, nil
 	case insTerminalResponse:
 		if !c.toolkit.busy {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -62,7 +63,7 @@ func nginxFor(t *testing.T, listen, backend string, certificate *pki.Credential)
 	if err := os.WriteFile(file, []byte(whole), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := startStranger(t, foreign(t.Context(), line, "-e", "stderr", "-c", file))
+	n := startStranger(t, foreign(context.Background(), line, "-e", "stderr", "-c", file))
 	waitListening(t, n, listen)
 }
 

@@ -32,7 +32,7 @@ func startSMDPP(t *testing.T, args ...string) (address string) {
 	line := stranger(t, "GODWIT_OSMO_SMDPP", "osmo-smdpp.py")
 	address = freePorts(t, 1)[0]
 	host, port, _ := net.SplitHostPort(address)
-	n := startStranger(t, foreign(t.Context(), line, append([]string{"--host", host, "--port", port, "--nossl", "--in-memory"}, args...)...))
+	n := startStranger(t, foreign(context.Background(), line, append([]string{"--host", host, "--port", port, "--nossl", "--in-memory"}, args...)...))
 	waitListening(t, n, address)
 	return address
 }

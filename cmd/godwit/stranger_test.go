@@ -55,6 +55,9 @@ func stranger(t *testing.T, variable, name string) []string {
 
 // foreign prepares a foreign program. Variables by which this machine tells all
 // programs whom to trust would override what the test tells it.
+//
+// The context is not the test's: that one ends before the cleaning up, which
+// asks programs to end in order.
 func foreign(ctx context.Context, line []string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, line[0], slices.Concat(line[1:], args)...)
 	for _, v := range os.Environ() {
@@ -63,8 +66,7 @@ func foreign(ctx context.Context, line []string, args ...string) *exec.Cmd {
 			command.Env = append(command.Env, v)
 		}
 	}
-	// None of them outlives the test, even one that is killed.
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	endWithTest(command)
 	command.WaitDelay = 5 * time.Second
 	return command
 }
@@ -72,7 +74,7 @@ func foreign(ctx context.Context, line []string, args ...string) *exec.Cmd {
 // runStranger runs a foreign program to its end and returns all that it said.
 func runStranger(t *testing.T, line []string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	out, err := foreign(ctx, line, args...).CombinedOutput()
 	return string(out), err

@@ -75,8 +75,10 @@ func (s *Server) findRun(ctx context.Context, q db.Query, id rsp.TransactionID) 
 	var key []byte
 	err := q.QueryRowContext(ctx, `select r.state, r.iccid, r.eid, r.generation, r.ci, r.euicc_key, r.signature2, r.otpk,
 		r.created_at, r.expires_at, `+profileColumns+` from run r join profile p on p.iccid = r.iccid
-		where r.issued_at = $1 and r.transaction_id = $2`, r.issued, id.String()).Scan(append([]any{&r.state, &r.iccid, &r.eid, &r.generation, &r.ci, &key, &r.signature2, &r.otpk,
-		&r.created, &r.expires}, p.targets()...)...)
+		where r.issued_at = $1 and r.transaction_id = $2`, r.issued, id.String()).Scan(append([]any{
+		&r.state, &r.iccid, &r.eid, &r.generation, &r.ci, &key, &r.signature2, &r.otpk,
+		&r.created, &r.expires,
+	}, p.targets()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil, errNoRun
 	}

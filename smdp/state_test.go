@@ -86,8 +86,10 @@ func TestRandomLives(t *testing.T) {
 			refused := func(h rsp.ResponseHeader) bool { return h.Err() != nil }
 			steps := rapid.IntRange(3, 14).Draw(rt, "steps")
 			for range steps {
-				what := rapid.SampledFrom([]string{"confirm", "confirm-free", "release", "authenticate", "authenticate", "deliver", "deliver",
-					"install", "break", "cancel", "postpone", "return"}).Draw(rt, "step")
+				what := rapid.SampledFrom([]string{
+					"confirm", "confirm-free", "release", "authenticate", "authenticate", "deliver", "deliver",
+					"install", "break", "cancel", "postpone", "return",
+				}).Draw(rt, "step")
 				switch what {
 				case "confirm", "confirm-free":
 					e := Confirm

@@ -29,7 +29,7 @@ func (s *story) tell(what, proof string, args ...any) {
 	if s.people {
 		mark, strong, weak, reset = "\x1b[32m✓\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 	}
-	fmt.Fprintf(s.out, "%s %5d ms  %s%-28s%s %s%s%s\n", mark, now.Sub(s.last).Milliseconds(), strong, what, reset, weak, fmt.Sprintf(proof, args...), reset)
+	fmt.Fprintf(s.out, "%s %5d ms  %s%-33s%s %s%s%s\n", mark, now.Sub(s.last).Milliseconds(), strong, what, reset, weak, fmt.Sprintf(proof, args...), reset)
 	s.last = now
 }
 

@@ -9,6 +9,8 @@ package supersim
 import (
 	"context"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"godwit/account"
@@ -116,7 +118,7 @@ func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, all []*
 		}
 		f.Details.Parameters[one.Field] = one.Message
 	}
-	f.MoreInfo = documentationURL + itoa(code)
+	f.MoreInfo = documentationURL + strconv.Itoa(code)
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="Super SIM API"`)
 	}
@@ -125,7 +127,7 @@ func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, all []*
 
 // message names the parameter, unless the text does.
 func message(f *fault.Error) string {
-	if f.Field == "" || startsWithMissing(f.Message) {
+	if f.Field == "" || strings.HasPrefix(f.Message, "Missing required parameter ") {
 		return f.Message
 	}
 	return f.Field + ": " + f.Message

@@ -179,12 +179,13 @@ func (f *Form) OneOf(name string, allowed ...string) string {
 // Method returns GET or POST, or the empty string when the parameter was not
 // sent. Any letter case will do.
 func (f *Form) Method(name string) string {
-	v := strings.ToUpper(f.String(name))
-	if v != "" && v != "GET" && v != "POST" {
-		f.Fail(name, "must be GET or POST, not %.40q", f.String(name))
-		return ""
+	v := f.String(name)
+	switch m := strings.ToUpper(v); m {
+	case "", "GET", "POST":
+		return m
 	}
-	return v
+	f.Fail(name, "must be GET or POST, not %.40q", v)
+	return ""
 }
 
 // URL returns an absolute http or https address, or the empty string.

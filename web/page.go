@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -36,9 +37,14 @@ const (
 // Page reads the paging parameters of a query. A PageSize above the limit is
 // cut to it.
 func (f *Form) Page(limit int) Page {
-	p := Page{
-		Size:   int(min(f.Int("PageSize", 1, 1<<31, defaultPageSize), int64(limit))),
-		Number: int(f.Int("Page", 0, maxPage, 0)),
+	p := Page{Size: defaultPageSize, Number: int(f.Int("Page", 0, maxPage, 0))}
+	if s := f.String("PageSize"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) || n == 0 {
+			f.Fail("PageSize", "must be a whole number from 1 to %d, not %.40q", limit, s)
+			n = defaultPageSize
+		}
+		p.Size = int(min(n, uint64(limit)))
 	}
 	if token := f.String("PageToken"); token != "" {
 		var err error

@@ -1,0 +1,45 @@
+package supersim
+
+import (
+	"strings"
+
+	"godwit/sim"
+	"godwit/web"
+)
+
+// uniqueName reads the UniqueName parameter: nil when it was not sent, empty
+// when the name is to go.
+func uniqueName(f *web.Form) *string {
+	if !f.Has("UniqueName") {
+		return nil
+	}
+	name := f.Text("UniqueName", maxName)
+	if strings.TrimSpace(name) != name {
+		f.Fail("UniqueName", "must not begin or end with a blank")
+	}
+	return &name
+}
+
+// maxName is the longest unique name, in characters.
+const maxName = 255
+
+// callbackOf reads the callback of one request.
+func callbackOf(f *web.Form) sim.Callback {
+	return sim.Callback{URL: f.URL("CallbackUrl"), Method: f.Method("CallbackMethod")}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// words turns statuses into the words of a parameter.
+func words[T ~string](all []T) []string {
+	out := make([]string, len(all))
+	for i, one := range all {
+		out[i] = string(one)
+	}
+	return out
+}

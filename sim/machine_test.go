@@ -350,7 +350,7 @@ func TestManyReservations(t *testing.T) {
 		h := newHouse(t, d)
 		h.yard.stock = 2000
 		ac := h.account(t, "")
-		const n = 700 // more than a batch
+		const n = reserveBatch + 50
 		results := make(chan error, n)
 		limit := make(chan struct{}, 32)
 		for range n {

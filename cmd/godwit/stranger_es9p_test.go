@@ -113,10 +113,14 @@ func TestStrangerES9Plus(t *testing.T) {
 			if kind := w.proof(t, r.SID); kind != "sgp22.installation_result" {
 				t.Errorf("evidence of the installation is of kind %q", kind)
 			}
-			for n, operation := range []string{"enable", "disable", "delete"} {
+			later := []string{"enable", "disable", "delete"}
+			if curve != "nist" {
+				later = later[:1] // each takes a second
+			}
+			for n, operation := range later {
 				client.notify(append([]string{"notification", operation}, number(n+1)...)...)
 			}
-			w.wantReported(t, r.ICCID, "install installed", "enable", "disable", "delete")
+			w.wantReported(t, r.ICCID, append([]string{"install installed"}, later...)...)
 		})
 	}
 }

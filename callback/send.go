@@ -55,7 +55,7 @@ type finished struct {
 const (
 	takeAtOnce = 128
 	poll       = time.Second      // for deliveries of other nodes and for what falls due
-	lease      = 45 * time.Second // longer than any attempt; then another node supposes that we died
+	lease      = 30 * time.Second // longer than any attempt; then another node supposes that we died
 	survey     = 5 * time.Second  // how often to look for endpoints that other nodes put apart
 	slowAnswer = time.Second
 	patience   = 5 * time.Second // with attempts under way at the end
@@ -82,6 +82,9 @@ func (s *Sender) Run(ctx context.Context) error {
 		s.client.CloseIdleConnections()
 	}()
 
+	if err := s.resume(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var surveyed, pruned time.Time
@@ -123,6 +126,24 @@ func (s *Sender) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// resume takes up at once what an earlier process had in its hands when it died:
+// attempts that were begun and have no end. Only on SQLite is it known that
+// nobody else is at them; elsewhere their lease has to run out.
+func (s *Sender) resume(ctx context.Context) error {
+	return s.db.Write(ctx, func(tx *db.Tx) error {
+		if tx.Postgres() {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `update callback_delivery set due_at = $1 where state = 'due' and due_at > $1 and attempts > 0
+			and not exists (select 1 from callback_attempt a where a.delivery_sid = callback_delivery.sid and a.number = callback_delivery.attempts)`,
+			db.Micros(s.options.Now()))
+		if err != nil {
+			return fmt.Errorf("callbacks: take up what was under way: %w", err)
+		}
+		return nil
+	})
 }
 
 // wakeUp has Run look for what is due.

@@ -286,7 +286,8 @@ func (w *worker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 }
 
 // logger lets through what River has to say to an operator. Failed jobs are
-// logged above, in words of our own.
+// logged above, in words of our own, and that the queue is being stopped is no
+// error.
 func logger() *slog.Logger { return slog.New(quietHandler{slog.Default().Handler()}) }
 
 type quietHandler struct{ slog.Handler }
@@ -297,6 +298,14 @@ func (quietHandler) Enabled(_ context.Context, level slog.Level) bool {
 
 func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	if strings.HasSuffix(r.Message, ": Job errored") {
+		return nil
+	}
+	stopping := false
+	r.Attrs(func(a slog.Attr) bool {
+		stopping = strings.Contains(a.Value.String(), context.Canceled.Error())
+		return !stopping
+	})
+	if stopping {
 		return nil
 	}
 	return h.Handler.Handle(ctx, r)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -106,28 +105,32 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.sims.Register()
 	progress = a.sims.Progress
 
-	mux := http.NewServeMux()
-	mux.Handle("/v1/", supersim.New(a.sims, supersim.Options{
-		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL},
-	}))
-	mux.Handle("GET /metrics", promhttp.Handler())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := a.db.Ping(r.Context()); err != nil {
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-			return
+	door := supersim.New(a.sims, supersim.Options{Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}})
+	own := http.NewServeMux()
+	own.Handle("GET /metrics", promhttp.Handler())
+	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	own.HandleFunc("GET /readyz", a.ready)
+	// Everything else is the API's, also what names nothing: the mux would
+	// redirect unclean paths and answer in plain text, and clients of this API can
+	// read neither.
+	a.api = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics", "/healthz", "/readyz":
+			own.ServeHTTP(w, r)
+		default:
+			door.ServeHTTP(w, r)
 		}
-		fmt.Fprintln(w, "ready")
 	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		w.WriteHeader(http.StatusNotFound)
-		json.NewEncoder(w).Encode(map[string]any{
-			"code": 20404, "status": 404, "message": "there is nothing at " + r.URL.Path + "; the API is at /v1/",
-		})
-	})
-	a.api = mux
 	return a, nil
+}
+
+// ready answers whether this node can work.
+func (a *app) ready(w http.ResponseWriter, r *http.Request) {
+	if err := a.db.Ping(r.Context()); err != nil {
+		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
 }
 
 // run serves until ctx is over, then ends in order: no new requests, those

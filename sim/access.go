@@ -76,8 +76,10 @@ func nameTaken(name, other string, code int) error {
 	if other != "" {
 		of = " by " + other
 	}
-	return &fault.Error{Kind: fault.Invalid, Code: code, Field: "UniqueName",
-		Message: fmt.Sprintf("%q is already used in this account%s; unique names are unique", name, of)}
+	return &fault.Error{
+		Kind: fault.Invalid, Code: code, Field: "UniqueName",
+		Message: fmt.Sprintf("%q is already used in this account%s; unique names are unique", name, of),
+	}
 }
 
 // named runs a change that may give a unique name. Two changes that give the
@@ -117,8 +119,10 @@ func (s *Store) CreateAccess(ctx context.Context, account, name string, networks
 				return err
 			}
 		}
-		return s.record(ctx, tx, event.Event{Kind: "network_access_profile.created", Subject: a.SID, Account: account,
-			Data: map[string]any{"unique_name": name, "networks": members}})
+		return s.record(ctx, tx, event.Event{
+			Kind: "network_access_profile.created", Subject: a.SID, Account: account,
+			Data: map[string]any{"unique_name": name, "networks": members},
+		})
 	})
 	if err != nil {
 		return Access{}, err
@@ -155,8 +159,10 @@ func (s *Store) UpdateAccess(ctx context.Context, account, ref string, name *str
 			null(a.UniqueName), a.UpdatedAt.UnixMicro(), a.SID); err != nil {
 			return fmt.Errorf("rename %s: %w", a.SID, err)
 		}
-		return s.record(ctx, tx, event.Event{Kind: "network_access_profile.updated", Subject: a.SID, Account: account,
-			Data: map[string]any{"unique_name": change{was, a.UniqueName}}})
+		return s.record(ctx, tx, event.Event{
+			Kind: "network_access_profile.updated", Subject: a.SID, Account: account,
+			Data: map[string]any{"unique_name": change{was, a.UniqueName}},
+		})
 	})
 	return a, err
 }
@@ -308,8 +314,10 @@ func (s *Store) accessChanged(ctx context.Context, tx *db.Tx, a Access, kind str
 	if _, err := tx.ExecContext(ctx, `update network_access_profile set updated_at = $1 where sid = $2`, s.now().UnixMicro(), a.SID); err != nil {
 		return fmt.Errorf("touch %s: %w", a.SID, err)
 	}
-	if err := s.record(ctx, tx, event.Event{Kind: kind, Subject: a.SID, Account: a.Account,
-		Data: map[string]any{"network": n.SID, "name": n.Name, "country": n.Country}}); err != nil {
+	if err := s.record(ctx, tx, event.Event{
+		Kind: kind, Subject: a.SID, Account: a.Account,
+		Data: map[string]any{"network": n.SID, "name": n.Name, "country": n.Country},
+	}); err != nil {
 		return err
 	}
 	fleets, err := queryAll(ctx, tx, func(r row) (sid string, err error) { return sid, r.Scan(&sid) },

@@ -110,8 +110,10 @@ func (s *Store) CreateFleet(ctx context.Context, f Fleet) (Fleet, error) {
 			null(f.SMSHook.URL), f.SMSHook.Method, null(f.IPHook.URL), f.IPHook.Method, f.Access, now.UnixMicro()); err != nil {
 			return fmt.Errorf("store fleet: %w", err)
 		}
-		return s.record(ctx, tx, event.Event{Kind: "fleet.created", Subject: f.SID, Account: f.Account,
-			Data: map[string]any{"unique_name": f.UniqueName, "network_access_profile": f.Access, "data_enabled": f.Data, "data_limit": f.DataLimit}})
+		return s.record(ctx, tx, event.Event{
+			Kind: "fleet.created", Subject: f.SID, Account: f.Account,
+			Data: map[string]any{"unique_name": f.UniqueName, "network_access_profile": f.Access, "data_enabled": f.Data, "data_limit": f.DataLimit},
+		})
 	})
 	if err != nil {
 		return Fleet{}, err
@@ -176,8 +178,10 @@ func (s *Store) UpdateFleet(ctx context.Context, account, ref string, u FleetUpd
 			null(f.IPHook.URL), f.IPHook.Method, f.Access, f.UpdatedAt.UnixMicro(), f.SID); err != nil {
 			return fmt.Errorf("store %s: %w", f.SID, err)
 		}
-		if err := s.record(ctx, tx, event.Event{Kind: "fleet.updated", Subject: f.SID, Account: account,
-			Data: map[string]any{"unique_name": f.UniqueName, "network_access_profile": f.Access, "data_limit": f.DataLimit}}); err != nil {
+		if err := s.record(ctx, tx, event.Event{
+			Kind: "fleet.updated", Subject: f.SID, Account: account,
+			Data: map[string]any{"unique_name": f.UniqueName, "network_access_profile": f.Access, "data_limit": f.DataLimit},
+		}); err != nil {
 			return err
 		}
 		if f.Access == was.Access && f.DataLimit == was.DataLimit {

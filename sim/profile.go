@@ -113,8 +113,10 @@ func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 			p.SID, p.Account, string(p.Status), null(p.EID), p.WantsCode, p.Type, null(p.callback.URL), p.callback.method(), now.UnixMicro()); err != nil {
 			return fmt.Errorf("store reservation: %w", err)
 		}
-		return s.record(ctx, tx, event.Event{Kind: "esim_profile.new", Subject: p.SID, Account: p.Account,
-			Data: map[string]any{"eid": p.EID, "generate_matching_id": p.WantsCode, "profile_type": p.Type}})
+		return s.record(ctx, tx, event.Event{
+			Kind: "esim_profile.new", Subject: p.SID, Account: p.Account,
+			Data: map[string]any{"eid": p.EID, "generate_matching_id": p.WantsCode, "profile_type": p.Type},
+		})
 	})
 	if err != nil {
 		return Profile{}, err

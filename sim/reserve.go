@@ -117,8 +117,10 @@ func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err erro
 			if !isNew {
 				continue
 			}
-			if err := s.record(ctx, tx, event.Event{Kind: "esim_profile.reserving", Subject: p.SID, Account: p.Account,
-				Data: map[string]any{"from": ProfileNew, "to": ProfileReserving}}); err != nil {
+			if err := s.record(ctx, tx, event.Event{
+				Kind: "esim_profile.reserving", Subject: p.SID, Account: p.Account,
+				Data: map[string]any{"from": ProfileNew, "to": ProfileReserving},
+			}); err != nil {
 				return err
 			}
 		}

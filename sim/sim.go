@@ -104,8 +104,10 @@ func (s *Store) createSim(ctx context.Context, tx *db.Tx, p *Profile, now time.T
 		p.SIM, p.Account, string(p.ICCID), string(New), now.UnixMicro()); err != nil {
 		return fmt.Errorf("store the Sim of %s: %w", p.SID, err)
 	}
-	return s.record(ctx, tx, event.Event{Kind: "sim.new", Subject: p.SIM, Account: p.Account,
-		Data: map[string]any{"iccid": p.ICCID, "esim_profile": p.SID}})
+	return s.record(ctx, tx, event.Event{
+		Kind: "sim.new", Subject: p.SIM, Account: p.Account,
+		Data: map[string]any{"iccid": p.ICCID, "esim_profile": p.SID},
+	})
 }
 
 // Codes of the vendors' catalogue for updates of Sims.
@@ -217,8 +219,10 @@ func (s *Store) checkMove(ctx context.Context, q db.Query, caller string, one Si
 		return err
 	}
 	if !ours {
-		return &fault.Error{Kind: fault.Forbidden, Field: "AccountSid",
-			Message: fmt.Sprintf("%.40q is neither this account nor one of its active subaccounts: a Sim moves only between those", *u.Account)}
+		return &fault.Error{
+			Kind: fault.Forbidden, Field: "AccountSid",
+			Message: fmt.Sprintf("%.40q is neither this account nor one of its active subaccounts: a Sim moves only between those", *u.Account),
+		}
 	}
 	if one.Status != New {
 		return fault.Field("AccountSid", "only a Sim that is new can move to another account; this one is %s", one.Status)

@@ -47,8 +47,10 @@ func (routes Routes) find(w http.ResponseWriter, r *Request) (Handler, error) {
 		}
 		slices.Sort(allowed)
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		return nil, &fault.Error{Kind: fault.Invalid, Code: MethodNotAllowed,
-			Message: "Method " + r.Method + " is not allowed on this resource; it knows " + strings.Join(allowed, " and ")}
+		return nil, &fault.Error{
+			Kind: fault.Invalid, Code: MethodNotAllowed,
+			Message: "Method " + r.Method + " is not allowed on this resource; it knows " + strings.Join(allowed, " and "),
+		}
 	}
 	return nil, NotFound(r)
 }

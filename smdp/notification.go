@@ -141,10 +141,12 @@ func (l *Listener) lateWord(ctx context.Context, p *profile, fresh bool) error {
 }
 
 // record keeps a notification with its evidence. It returns false when it was
-// there before: eUICC and number identify it.
+// there before. The number is the eUICC's and should say so alone, but an eUICC
+// that was set back, or made anew with a published test EID, begins to count
+// again: profile and transaction tell its notifications from the former ones.
 func (l *Listener) record(ctx context.Context, tx *db.Tx, eid ident.EID, iccid ident.ICCID, e rsp.Event, n *rsp.PendingNotification, result string) (bool, error) {
 	ok, err := changed(tx.ExecContext(ctx, `insert into notification (eid, seq, event, iccid, transaction_id, result, evidence, received_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (eid, seq, event) do nothing`,
+		values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (eid, seq, event, iccid, transaction_id) do nothing`,
 		string(eid), n.Metadata.Sequence, e.String(), string(iccid), n.TransactionID.String(), result, n.Raw, l.now()))
 	if err != nil {
 		return false, fmt.Errorf("store notification of %s: %w", eid, err)

@@ -401,6 +401,17 @@ func TestHandleNotification(t *testing.T) {
 			s.report(o.iccid, rsp.InstallMemory) // a second word of the same run
 			w.wantState(o.iccid, Installed)
 		})
+		t.Run("an eUICC that counts from the beginning again", func(t *testing.T) {
+			s, o := delivered(t)
+			s.report(o.iccid, 0)
+			w.wantState(o.iccid, Installed)
+			s.chip.seq, o = 0, w.order(wish{}) // made anew, with its EID
+			s = w.offeredTo(s.chip, o)
+			_, header := s.download("")
+			wantCode(t, header, "")
+			s.report(o.iccid, 0)
+			w.wantState(o.iccid, Installed)
+		})
 		t.Run("enable, disable, delete", func(t *testing.T) {
 			s, o := delivered(t)
 			s.report(o.iccid, 0)

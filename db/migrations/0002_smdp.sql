@@ -103,7 +103,9 @@ create table run (
     primary key (issued_at, transaction_id)       -- new runs stand together at the end
 );
 
--- What eUICCs said about profiles, with their signature over it.
+-- What eUICCs said about profiles, with their signature over it. Numbers alone
+-- do not tell notifications apart: a test eUICC that is made anew with its old
+-- EID counts from the beginning.
 create table notification (
     eid            text   not null,
     seq            bigint not null,
@@ -113,7 +115,7 @@ create table notification (
     result         text   not null default '',
     evidence       bytea  not null,
     received_at    bigint not null,
-    primary key (eid, seq, event)
+    primary key (eid, seq, event, iccid, transaction_id)
 );
 
 -- Messages that must still go out: progress towards operators, and the

@@ -189,27 +189,29 @@ func testChip(t *testing.T, p *process, serial int) euicc.Config {
 	return config
 }
 
+// lpacOn puts lpac under a new chip, over its stdio driver.
+func lpacOn(t *testing.T, line []string, chip euicc.Config) lpac {
+	t.Helper()
+	t.Setenv(asProgram, "1") // for the program, which is the test binary
+	return lpac{append(program(t.Context(), "euicc", "exec", "--dir", chipIn(t, chip), "--").Args, line...)}
+}
+
 // TestStrangerLPAC has lpac work with our eUICC, and download from our SM-DP+
 // into it, over lpac's stdio driver.
 func TestStrangerLPAC(t *testing.T) {
 	line := stranger(t, "GODWIT_LPAC", "lpac")
 	t.Setenv("LPAC_HTTP", "curl")
-	t.Setenv(asProgram, "1")
 	p := startServer(t)
 	w := witnessOf(t, p)
-	on := func(t *testing.T, config euicc.Config) lpac {
-		t.Helper()
-		return lpac{append(program(t.Context(), "euicc", "exec", "--dir", chipIn(t, config), "--").Args, line...)}
-	}
 	t.Run("life of two profiles", func(t *testing.T) {
 		chip := testChip(t, p, 1)
-		on(t, chip).work(t, p, w, chip)
+		lpacOn(t, line, chip).work(t, p, w, chip)
 	})
 	for i, size := range []string{"6", "250", "255"} {
 		t.Run("blocks of "+size, func(t *testing.T) {
 			t.Setenv("LPAC_CUSTOM_ES10X_MSS", size)
 			r := book(t, p, "GenerateMatchingId", "true")
-			l := on(t, testChip(t, p, 10+i))
+			l := lpacOn(t, line, testChip(t, p, 10+i))
 			l.do(t, nil, "profile", "download", "-a", "LPA:"+r.ActivationCode)
 			l.report(t)
 			waitFor(t, p, r, "installed")
@@ -223,7 +225,7 @@ func TestStrangerLPAC(t *testing.T) {
 			}
 		}
 		r := book(t, p, "GenerateMatchingId", "true")
-		l := on(t, chip)
+		l := lpacOn(t, line, chip)
 		l.do(t, nil, "profile", "download", "-a", "LPA:"+r.ActivationCode)
 		l.report(t)
 		waitFor(t, p, r, "installed")
@@ -231,7 +233,7 @@ func TestStrangerLPAC(t *testing.T) {
 	t.Run("confirmation code", func(t *testing.T) {
 		iccid := strings.TrimSpace(string(godwit(t, "order", "download", "--data", p.data, "--type", defaultType)))
 		code := strings.TrimSpace(string(godwit(t, "order", "confirm", "--data", p.data, iccid, "--code", "2468")))
-		l := on(t, testChip(t, p, 30))
+		l := lpacOn(t, line, testChip(t, p, 30))
 		if a, said := l.try(t, "profile", "download", "-a", code, "-c", "1357"); a.Payload.Code == 0 {
 			t.Fatalf("a wrong confirmation code was taken:\n%s", said)
 		}
@@ -240,7 +242,7 @@ func TestStrangerLPAC(t *testing.T) {
 		w.wantReported(t, iccid, "install installed", "install")
 	})
 	t.Run("nothing there", func(t *testing.T) {
-		a, said := on(t, testChip(t, p, 40)).try(t, "profile", "download", "-a", "LPA:1$"+p.credentials.SMDPAddress+"$NO-SUCH-CODE")
+		a, said := lpacOn(t, line, testChip(t, p, 40)).try(t, "profile", "download", "-a", "LPA:1$"+p.credentials.SMDPAddress+"$NO-SUCH-CODE")
 		if a.Payload.Code == 0 || !strings.Contains(said, "es9p_authenticate_client") {
 			t.Errorf("a matching ID of nobody:\n%s", said)
 		}

@@ -199,6 +199,16 @@ func TestStrangerBrainpoolTLS(t *testing.T) {
 		client.download(p, r.ICCID, string(code.MatchingID))
 		waitFor(t, p, r, "downloaded")
 	})
+	t.Run("lpac", func(t *testing.T) {
+		line := stranger(t, "GODWIT_LPAC", "lpac")
+		t.Setenv("LPAC_HTTP", "curl")
+		offerBrainpool(t)
+		r := book(t, p, "GenerateMatchingId", "true")
+		l := lpacOn(t, line, sgp26Chip(t, "brp"))
+		l.do(t, nil, "profile", "download", "-a", "LPA:"+r.ActivationCode)
+		l.report(t)
+		waitFor(t, p, r, "installed")
+	})
 	t.Run("openssl s_client", func(t *testing.T) {
 		said, err := runStranger(t, stranger(t, "", "openssl"), "s_client", "-connect", p.credentials.SMDPAddress, "-tls1_2", "-brief",
 			"-groups", "brainpoolP256r1", "-CAfile", transport.authority, "-verify_return_error", "-verify_hostname", "localhost")

@@ -38,12 +38,11 @@ func stranger(t *testing.T, variable, name string) []string {
 		return line
 	}
 	if name != "" {
-		if path, err := exec.LookPath(name); err == nil {
-			return []string{path}
-		}
 		// Debian keeps servers where the path of ordinary users does not lead.
-		if path := filepath.Join("/usr/sbin", name); exec.Command(path, "--version").Run() == nil {
-			return []string{path}
+		for _, place := range []string{name, filepath.Join("/usr/sbin", name)} {
+			if path, err := exec.LookPath(place); err == nil {
+				return []string{path}
+			}
 		}
 	}
 	if variable == "" {

@@ -53,10 +53,14 @@ func (f dataFlags) credentials(ctx context.Context) (*credentials, error) {
 	if err != nil {
 		return nil, err
 	}
+	set, err := trust.Load(f.pkiDir(), at.Set)
+	if err != nil {
+		return nil, err
+	}
 	accounts := account.New(d, event.New(d))
 	out := &credentials{
 		BaseURL: at.BaseURL, ES9URL: at.ES9URL, SMDPAddress: at.SMDPAddress,
-		CICertificate:       filepath.Join(f.pkiDir(), at.Set, trust.NIST, "ci.pem"),
+		CICertificate:       filepath.Join(f.pkiDir(), at.Set, set.Members[0].Name, "ci.pem"),
 		OperatorCertificate: filepath.Join(f.Data, operatorFile+".pem"),
 		OperatorKey:         filepath.Join(f.Data, operatorFile+".key"),
 	}

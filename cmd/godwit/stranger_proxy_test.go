@@ -147,7 +147,7 @@ func TestStrangerBrainpoolTLS(t *testing.T) {
 	line := stranger(t, "", "curl")
 	p := brainpoolServer(t)
 	w := witnessOf(t, p)
-	transport := &curl{line: line, authority: ciFile(t, "brp")}
+	transport := &curl{line: line, authority: p.credentials.CICertificate}
 	address := "https://" + p.credentials.SMDPAddress
 
 	t.Run("clients without brainpool are refused", func(t *testing.T) {

@@ -148,6 +148,9 @@ func sgp26(t *testing.T, name string) *trust.Set {
 	}[name]
 	for i := range folders {
 		folders[i] = filepath.Join(dir, folders[i])
+		if _, err := os.Stat(folders[i]); err != nil {
+			t.Skipf("%s skipped: not all of the SGP.26 test certificates are there: %v", t.Name(), err)
+		}
 	}
 	set, findings, err := trust.Import{Name: name, Kind: trust.Test, Now: time.Now()}.Read(folders...)
 	if err != nil {

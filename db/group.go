@@ -19,8 +19,10 @@ const (
 
 // A group lets writers that wait together share one SQLite transaction, and so
 // one flush of the disk. Each function runs on its caller's goroutine, one after
-// the other, inside a savepoint of its own; a short-lived goroutine hands the
-// transaction round, commits, and tells all how it ended.
+// the other, inside a savepoint of its own. The writer that comes first hands
+// the transaction round, commits, and tells all how it ended; so one that is
+// alone wakes nobody. A short-lived goroutine does the same for those that came
+// meanwhile.
 type group struct {
 	pool *sql.DB
 
@@ -74,15 +76,20 @@ func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
 		g.mu.Unlock()
 		return errClosed
 	}
-	g.queue = append(g.queue, e)
-	if !g.running {
+	alone := !g.running
+	if alone {
 		g.running = true
-		go g.run()
+	} else {
+		g.queue = append(g.queue, e)
 	}
 	g.mu.Unlock()
 
-	waiting := ctx.Done()
 	var tx *Tx
+	waiting := ctx.Done()
+	if alone {
+		tx = g.lead(e, fn)
+		waiting = nil
+	}
 	for {
 		select {
 		case <-waiting:
@@ -91,7 +98,7 @@ func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
 			}
 			waiting = nil // its turn has come, so it will be answered
 		case tx = <-e.turn:
-			e.perform(tx, fn)
+			tx.perform(fn, func(r result) { e.ran <- r })
 		case err := <-e.answer:
 			if err == nil {
 				for _, f := range tx.after {
@@ -101,6 +108,37 @@ func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
 			return explain(err)
 		}
 	}
+}
+
+// lead makes a round for a writer that found nobody before it, on the writer's
+// own goroutine. The answer lies in the entry afterwards, unless the
+// transaction was lost by another and the writer's turn comes again.
+func (g *group) lead(e *entry, fn func(*Tx) error) *Tx {
+	defer g.rest()
+	s, err := g.begin()
+	if err != nil {
+		e.answer <- err
+		return nil
+	}
+	returned := false
+	defer func() {
+		// fn has panicked or ended its goroutine. It was the first, so the
+		// transaction is nobody else's yet.
+		if !returned {
+			s.rollback()
+		}
+	}()
+	tx := &Tx{tx: s.conn, shared: s, engine: sqliteEngine}
+	var first result
+	tx.perform(fn, func(r result) { first = r })
+	returned = true
+	if again := g.carry(s, e, first, nil); len(again) > 0 {
+		// One of them may be this writer, which has to wait for its turn then.
+		g.mu.Lock()
+		g.queue = append(again, g.queue...)
+		g.mu.Unlock()
+	}
+	return tx
 }
 
 // leave takes an entry out of the queue unless its turn has come.
@@ -118,11 +156,14 @@ func (g *group) leave(e *entry) bool {
 
 // perform runs fn inside a savepoint and reports how it ended, also when fn
 // panics or ends its goroutine.
-func (e *entry) perform(tx *Tx, fn func(*Tx) error) {
+func (tx *Tx) perform(fn func(*Tx) error, ended func(result)) {
 	ctx := context.Background()
 	r := result{err: errors.New("the function given to Write did not return")}
 	defer func() {
 		tx.over = true
+		for _, rows := range tx.open {
+			rows.Close()
+		}
 		end := "rollback to w"
 		if r.err == nil {
 			end = "release w"
@@ -139,7 +180,7 @@ func (e *entry) perform(tx *Tx, fn func(*Tx) error) {
 				r.lost = true
 			}
 		}
-		e.ran <- r
+		ended(r)
 	}()
 	if _, err := tx.tx.ExecContext(ctx, "savepoint w"); err != nil {
 		r.err = fmt.Errorf("begin transaction: %w", err)
@@ -148,14 +189,15 @@ func (e *entry) perform(tx *Tx, fn func(*Tx) error) {
 	r.err = fn(tx)
 }
 
-// run makes rounds until nobody waits.
-func (g *group) run() {
-	for {
-		first := g.next()
-		if first == nil {
-			return
-		}
-		g.round(first)
+// rest leaves those that came meanwhile to a goroutine, which makes rounds until
+// nobody waits.
+func (g *group) rest() {
+	if first := g.next(); first != nil {
+		go func() {
+			for e := first; e != nil; e = g.next() {
+				g.round(e)
+			}
+		}()
 	}
 }
 
@@ -187,60 +229,123 @@ func (g *group) take() *entry {
 
 // round runs first and those who wait behind it in one transaction.
 func (g *group) round(first *entry) {
-	begun := time.Now()
-	var done []*entry // ran without error and wait for the commit
-	more := func() *entry {
-		if len(done) >= groupSize || time.Since(begun) > groupTime {
-			return nil
-		}
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return g.take()
-	}
 	again := []*entry{first}
 	for len(again) > 0 {
-		// Another process may hold the lock for long, and a caller may go
-		// away meanwhile; the transaction belongs to none of them.
-		sqlTx, err := g.pool.BeginTx(context.Background(), nil)
+		s, err := g.begin()
 		if err != nil {
 			for _, e := range again {
-				e.answer <- fmt.Errorf("begin transaction: %w", err)
+				e.answer <- err
 			}
 			return
 		}
-		todo := again
-		again, done = nil, done[:0]
-		lost := false
-		for len(todo) > 0 && !lost {
-			e := todo[0]
-			todo = todo[1:]
-			e.turn <- &Tx{tx: sqlTx, engine: sqliteEngine}
-			r := <-e.ran
-			lost = r.lost
-			if r.err != nil {
-				e.answer <- r.err
-			} else {
-				done = append(done, e)
-			}
-			if len(todo) == 0 && !lost {
-				if e := more(); e != nil {
-					todo = append(todo, e)
-				}
-			}
+		first, others := again[0], again[1:]
+		again = g.carry(s, first, first.let(s), others)
+	}
+}
+
+// let has an entry's caller run its function.
+func (e *entry) let(s *shared) result {
+	e.turn <- &Tx{tx: s.conn, shared: s, engine: sqliteEngine}
+	return <-e.ran
+}
+
+// carry goes on with a transaction in which the first function has run: others,
+// and those who wait, have their turns, then it ends. It returns those that
+// must run once more because the transaction was lost.
+func (g *group) carry(s *shared, first *entry, r result, others []*entry) (again []*entry) {
+	begun := time.Now()
+	var done []*entry // ran without error and wait for the commit
+	e := first
+	for {
+		if r.err != nil {
+			e.answer <- r.err
+		} else {
+			done = append(done, e)
 		}
-		if lost {
+		if r.lost {
 			// The one that lost the transaction has its answer; the others
 			// run once more without it.
-			sqlTx.Rollback()
-			again = append(append(again, done...), todo...)
-			continue
+			s.rollback()
+			return append(done, others...)
 		}
-		err = sqlTx.Commit()
-		if err != nil {
-			err = fmt.Errorf("commit: %w", err)
+		if len(others) > 0 {
+			e, others = others[0], others[1:]
+		} else if e = g.more(len(done), begun); e == nil {
+			break
 		}
-		for _, e := range done {
-			e.answer <- err
+		r = e.let(s)
+	}
+	err := s.commit()
+	for _, e := range done {
+		e.answer <- err
+	}
+	return nil
+}
+
+// more takes who waits, unless the round is long enough.
+func (g *group) more(done int, begun time.Time) *entry {
+	if done >= groupSize || time.Since(begun) > groupTime {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.take()
+}
+
+// A shared is one SQLite transaction that writers have in turn. It is begun
+// and ended by statements that stay prepared; one of database/sql would start a
+// goroutine for itself and for each query.
+type shared struct {
+	conn *sql.Conn
+	tx   *sql.Tx // for the job queue, if it was asked for
+}
+
+// begin waits for the lock that another process may hold. No caller's context
+// counts: the transaction belongs to none of them.
+func (g *group) begin() (*shared, error) {
+	ctx := context.Background()
+	conn, err := g.pool.Conn(ctx)
+	if err == nil {
+		if _, err = conn.ExecContext(ctx, "begin immediate"); err == nil {
+			return &shared{conn: conn}, nil
 		}
+		conn.Close()
+	}
+	return nil, fmt.Errorf("begin transaction: %w", err)
+}
+
+func (s *shared) commit() error {
+	s.leave()
+	_, err := s.conn.ExecContext(context.Background(), "commit")
+	if err != nil {
+		s.rollback() // a commit that fails may leave the transaction open
+		return fmt.Errorf("commit: %w", err)
+	}
+	s.conn.Close()
+	return nil
+}
+
+// rollback ends the transaction unless SQLite has done so by itself.
+func (s *shared) rollback() {
+	s.leave()
+	s.conn.ExecContext(context.Background(), "rollback")
+	s.conn.Close()
+}
+
+// sql returns the transaction as one of database/sql, see [joinKey].
+func (s *shared) sql() *sql.Tx {
+	if s.tx == nil {
+		var err error
+		if s.tx, err = s.conn.BeginTx(context.WithValue(context.Background(), joinKey{}, true), nil); err != nil {
+			panic(err) // it does nothing that could fail
+		}
+	}
+	return s.tx
+}
+
+func (s *shared) leave() {
+	if s.tx != nil {
+		s.tx.Commit()
+		s.tx = nil
 	}
 }

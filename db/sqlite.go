@@ -221,6 +221,24 @@ func (c *cachingConn) QueryContext(ctx context.Context, query string, args []dri
 	return &cachedRows{rows, s}, nil
 }
 
+// joinKey in a context makes BeginTx join the transaction that the connection
+// is in: the job queue wants one of database/sql, while [group] begins and
+// ends it with statements of its own.
+type joinKey struct{}
+
+func (c *cachingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if ctx.Value(joinKey{}) != nil {
+		return joinedTx{}, nil
+	}
+	return c.sqliteConn.BeginTx(ctx, opts)
+}
+
+// A joinedTx ends when the transaction ends that it has joined.
+type joinedTx struct{}
+
+func (joinedTx) Commit() error   { return nil }
+func (joinedTx) Rollback() error { return nil }
+
 func (c *cachingConn) Close() error {
 	for _, s := range c.cache {
 		s.Close()

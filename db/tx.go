@@ -8,10 +8,19 @@ import (
 
 // A Tx is the transaction of one call of the function given to [DB.Write].
 type Tx struct {
-	tx     *sql.Tx
+	tx     runner
+	shared *shared // SQLite only
 	engine engine
 	over   bool
 	after  []func()
+	open   []*sql.Rows // SQLite only: handed out, perhaps not closed
+}
+
+// runner is what runs the statements: a transaction on PostgreSQL, on SQLite
+// the connection that is in one.
+type runner interface {
+	Query
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
 var errOver = errors.New("the transaction is over: a Tx may be used only inside the function given to Write")
@@ -29,10 +38,15 @@ func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql
 	if err := tx.usable(ctx); err != nil {
 		return nil, err
 	}
-	return tx.tx.QueryContext(quiet(ctx), query, args...)
+	rows, err := tx.tx.QueryContext(quiet(ctx), query, args...)
+	if err == nil && tx.shared != nil {
+		tx.open = append(tx.open, rows)
+	}
+	return rows, err
 }
 
-// QueryRowContext runs a statement that returns at most one row.
+// QueryRowContext runs a statement that returns at most one row. The row must be
+// scanned.
 func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	if err := tx.usable(ctx); err != nil {
 		// A sql.Row cannot be made with an error of ours; one that was asked
@@ -74,7 +88,12 @@ func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 // SQL returns the transaction itself for the job queue, whose library asks for
 // it. On SQLite several callers share it one after the other, so it must be
 // neither committed nor rolled back.
-func (tx *Tx) SQL() *sql.Tx { return tx.tx }
+func (tx *Tx) SQL() *sql.Tx {
+	if tx.shared != nil {
+		return tx.shared.sql()
+	}
+	return tx.tx.(*sql.Tx)
+}
 
 func (tx *Tx) usable(ctx context.Context) error {
 	if tx.over {

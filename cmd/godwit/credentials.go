@@ -28,8 +28,8 @@ type credentials struct {
 	CICertificate       string `json:"ci_certificate"` // path
 	AccountSID          string `json:"account_sid"`
 	AuthToken           string `json:"auth_token"`
-	OperatorCertificate string `json:"operator_certificate"` // path
-	OperatorKey         string `json:"operator_key"`         // path
+	OperatorCertificate string `json:"operator_certificate,omitempty"` // path
+	OperatorKey         string `json:"operator_key,omitempty"`         // path
 }
 
 func (c credentialsCommand) Run(ctx context.Context) error {
@@ -60,9 +60,11 @@ func (f dataFlags) credentials(ctx context.Context) (*credentials, error) {
 	accounts := account.New(d, event.New(d))
 	out := &credentials{
 		BaseURL: at.BaseURL, ES9URL: at.ES9URL, SMDPAddress: at.SMDPAddress,
-		CICertificate:       filepath.Join(f.pkiDir(), at.Set, set.Members[0].Name, "ci.pem"),
-		OperatorCertificate: filepath.Join(f.Data, operatorFile+".pem"),
-		OperatorKey:         filepath.Join(f.Data, operatorFile+".key"),
+		CICertificate: filepath.Join(f.pkiDir(), at.Set, set.Members[0].Name, "ci.pem"),
+	}
+	// An installation without test trust has no test operator.
+	if base := filepath.Join(f.Data, operatorFile); exists(base + ".key") {
+		out.OperatorCertificate, out.OperatorKey = base+".pem", base+".key"
 	}
 	err = d.Read(ctx, func(q db.Query) error {
 		if out.AccountSID, err = mainAccount(ctx, q, accounts); err != nil {
@@ -76,6 +78,11 @@ func (f dataFlags) credentials(ctx context.Context) (*credentials, error) {
 		return nil, fmt.Errorf("read the main account: %w", err)
 	}
 	return out, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // mainAccount returns the SID of the first account, "" when there is none.

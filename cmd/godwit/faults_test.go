@@ -319,19 +319,19 @@ func (f *fleet) check(p *process) {
 	}
 }
 
-// A balancer sends each connection to another server, and past one that is
-// dead.
+// A balancer sends the calls of each client to the servers in turn, and past one
+// that is dead.
 type balancer struct {
 	servers []string
-	next    atomic.Int64
 	taken   [2]atomic.Int64
 }
 
 func (b *balancer) client(t lpa.Trust) *http.Client {
+	var next atomic.Int64
 	t.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var dialer net.Dialer
 		for try := 0; ; try++ {
-			at := int(b.next.Add(1)) % len(b.servers)
+			at := int(next.Add(1)) % len(b.servers)
 			conn, err := dialer.DialContext(ctx, network, b.servers[at])
 			if err == nil {
 				b.taken[at].Add(1)

@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"godwit/callback"
+	"godwit/pki"
 	"godwit/trust"
 	"godwit/web"
 )
@@ -140,7 +142,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	s = &started{app: a, fresh: fresh, release: release, addresses: addresses{
 		BaseURL:     baseURL(config.PublicURL, api.Addr()),
-		ES9URL:      "https://" + net.JoinHostPort(hosts[0], port(config.RSP[0].Addr())),
+		ES9URL:      es9URL(config.RSP[0], hosts[0]),
 		SMDPAddress: config.SMDPAddress[0],
 		Set:         sets[0],
 	}}
@@ -148,6 +150,24 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 		return nil, err
 	}
 	return s, c.saveAddresses(s.addresses)
+}
+
+// es9URL is where commands on this machine reach a listener: under a name that
+// its certificate has. host is that of the SM-DP+ address.
+func es9URL(l rspListener, host string) string {
+	scheme := "http"
+	for _, m := range l.Set.Members {
+		c := m.Identity.TLS
+		if c == nil || c.Certificate.PublicKey.Curve() != pki.P256 {
+			continue // Go's TLS cannot show it
+		}
+		scheme = "https"
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() && slices.Contains(c.Certificate.DNSNames, "localhost") {
+			host = "localhost"
+		}
+		break
+	}
+	return scheme + "://" + net.JoinHostPort(host, port(l.Addr()))
 }
 
 // print says where to go.
@@ -159,7 +179,7 @@ func (s *started) print(c serveCommand, took time.Duration) {
   credentials     godwit credentials --data %s
 `, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.SMDPAddress, s.addresses.Set, c.Data)
 	if s.fresh {
-		fmt.Printf("  new             %s, with a test CI of its own and %d test profiles in stock\n", c.Data, testStock)
+		fmt.Printf("  new             %s, with %d test profiles in stock\n", c.Data, testStock)
 	}
 	fmt.Println()
 }

@@ -69,6 +69,9 @@ func (s *Store) progress(ctx context.Context, tx *db.Tx, r *rsp.ProgressInfo) er
 
 // outcome returns what a report says about a reservation.
 func outcome(r *rsp.ProgressInfo) (ProfileStatus, bool) {
+	if r.Status.Status == rsp.WithWarning {
+		return "", false // a failure that the eUICC may still make good
+	}
 	failed := r.Status.Status == rsp.Failed || r.Status.Status == rsp.Expired
 	switch r.Point {
 	case rsp.PointEligibility, rsp.PointConfirmation:

@@ -19,7 +19,14 @@ import (
 
 // SGP.23 4.3.12: ideas 2 to 10.
 func TestInitiateAuthentication(t *testing.T) {
+	for _, asn1 := range []bool{false, true} {
+		t.Run(map[bool]string{false: "json", true: "asn1"}[asn1], func(t *testing.T) { testInitiateAuthentication(t, asn1) })
+	}
+}
+
+func testInitiateAuthentication(t *testing.T, asn1 bool) {
 	w := newWorld(t, dbtest.SQLite(t))
+	w.asn1 = asn1
 	unknown := bytes.Repeat([]byte{0xAB}, 20)
 	nist, brp := w.cis[pki.P256].Certificate.SubjectKeyID, w.cis[pki.BrainpoolP256r1].Certificate.SubjectKeyID
 	ids := func(ids ...[]byte) [][]byte { return ids }
@@ -161,8 +168,9 @@ func TestMalformed(t *testing.T) {
 
 // SGP.23 4.3.14: ideas 12 to 15, 20 to 24.
 func TestAuthenticateClient(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
 		w := newWorld(t, d, func(c *Config) { c.MaxDownloadAttempts, c.OrderLifetime = 3, time.Hour })
+		w.asn1 = asn1
 		w.stock("minimal-usim", 30)
 		empty := ident.MatchingID("")
 		none := ""

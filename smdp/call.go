@@ -101,7 +101,7 @@ func runCalls[Q, R any](ctx context.Context, s *Server, op *Operator, f function
 		return nil, err
 	}
 	for i := range answers {
-		count("es2plus", f.name, f.answer(&answers[i]).Err())
+		settle(ctx, "es2plus", f.name, f.answer(&answers[i]).Err())
 	}
 	return answers, nil
 }

@@ -5,15 +5,15 @@ import (
 	"testing"
 
 	"godwit/db"
-	"godwit/db/dbtest"
 	"godwit/pki"
 	"godwit/rsp"
 )
 
 // SGP.23 4.3.12 to 4.3.15, nominal: ideas 1, 11, 25, 33 and 35.
 func TestDownload(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
 		w := newWorld(t, d)
+		w.asn1 = asn1
 		for _, tt := range []struct {
 			name string
 			c    *chip

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strings"
 
 	"godwit/rsp"
 )
@@ -45,7 +46,21 @@ func (l *Listener) Handler() http.Handler {
 	})
 	mux.HandleFunc("POST "+rsp.PathASN1, l.asn1)
 	l.es2Doors(mux)
-	return mux
+	return plainBodies(mux)
+}
+
+// plainBodies refuses bodies under a content coding. That is trouble of
+// transport also where notifications are taken: acknowledged unread, one would
+// be lost. RFC 9110, 8.4.
+func plainBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+			w.Header().Set("Accept-Encoding", "identity")
+			http.Error(w, "send the body without a content coding", http.StatusUnsupportedMediaType)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // protocolHeaders are on every answer.
@@ -62,7 +77,8 @@ func acknowledge(w http.ResponseWriter) {
 // readJSON reads a request body, or answers and returns false.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
 	if ct := r.Header.Get("Content-Type"); ct != "" {
-		if media, _, err := mime.ParseMediaType(ct); err != nil || media != rsp.ContentType {
+		// The parameters do not matter: JSON is UTF-8, whatever they say.
+		if media, _, err := mime.ParseMediaType(ct); err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || media != rsp.ContentType {
 			http.Error(w, "the JSON binding takes application/json", http.StatusUnsupportedMediaType)
 			return false
 		}

@@ -114,6 +114,9 @@ func (l *Listener) installation(ctx context.Context, n *rsp.PendingNotification,
 			if p.run != r.id.String() {
 				return nil // a later run is under way: this one's failure is history
 			}
+			if again, err := l.mayRetry(ctx, tx, r, p, result.Error); err != nil || again {
+				return orElse(err, l.retryInstallation(ctx, tx, n, r, p, why, fresh))
+			}
 			ok, err := changed(tx.ExecContext(ctx, brokenSQL, string(Failed), l.now(), string(p.ICCID),
 				why.StatusCode.String(), p.generation, r.id.String()))
 			if err != nil {

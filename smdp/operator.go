@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"godwit/db"
 	"godwit/fault"
@@ -51,33 +52,8 @@ func KeyPin(c *x509.Certificate) string {
 // (KeyPin), or recognised by a name when an authority of the listener issued it
 // (CertName). It returns the operator with its id.
 func (s *Server) AddOperator(ctx context.Context, o Operator) (Operator, error) {
-	switch {
-	case strings.TrimSpace(o.Name) == "":
-		return o, fault.Field("name", "an operator needs a name")
-	case strings.TrimSpace(o.Requester) == "":
-		return o, fault.Field("requester", "an operator needs the functionRequesterIdentifier that its calls carry")
-	case o.Requester == local.Requester:
-		return o, fault.Field("requester", "%q is the program's own identifier", o.Requester)
-	case o.KeyPin == "" && o.CertName == "":
-		return o, fault.Field("certificate", "an operator is known by its client certificate: give the certificate, or a name in it")
-	case len(o.Types) == 0:
-		return o, fault.Field("types", "name the profile types that the operator may order, or * for all")
-	}
-	if o.Progress != "" {
-		if u, err := url.Parse(o.Progress); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return o, fault.Field("progress", "%q is not an http or https URL", o.Progress)
-		}
-	}
-	for _, t := range o.Types {
-		if t == "*" {
-			continue
-		}
-		if _, err := s.loadType(ctx, t); err != nil {
-			if errors.Is(err, errNoType) {
-				return o, fault.Field("types", "there is no profile type %q", t)
-			}
-			return o, err
-		}
+	if err := s.checkOperator(ctx, &o); err != nil {
+		return o, err
 	}
 	types, err := json.Marshal(o.Types)
 	if err != nil {
@@ -98,6 +74,123 @@ func (s *Server) AddOperator(ctx context.Context, o Operator) (Operator, error) 
 		return o, fmt.Errorf("store operator: %w", err)
 	}
 	return o, nil
+}
+
+// checkOperator says what is wrong with an operator's description.
+func (s *Server) checkOperator(ctx context.Context, o *Operator) error {
+	switch {
+	case strings.TrimSpace(o.Name) == "":
+		return fault.Field("name", "an operator needs a name")
+	case strings.TrimSpace(o.Requester) == "":
+		return fault.Field("requester", "an operator needs the functionRequesterIdentifier that its calls carry")
+	case o.Requester == local.Requester:
+		return fault.Field("requester", "%q is the program's own identifier", o.Requester)
+	case o.KeyPin == "" && o.CertName == "":
+		return fault.Field("certificate", "an operator is known by its client certificate: give the certificate, or a name in it")
+	case len(o.Types) == 0:
+		return fault.Field("types", "name the profile types that the operator may order, or * for all")
+	}
+	if o.Progress != "" {
+		if u, err := url.Parse(o.Progress); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return fault.Field("progress", "%q is not an http or https URL", o.Progress)
+		}
+	}
+	for _, t := range o.Types {
+		if t == "*" {
+			continue
+		}
+		if _, err := s.loadType(ctx, t); err != nil {
+			if errors.Is(err, errNoType) {
+				return fault.Field("types", "there is no profile type %q", t)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// OperatorNamed returns the operator with an id or a requester identifier.
+func (s *Server) OperatorNamed(ctx context.Context, name string) (Operator, error) {
+	var list []Operator
+	err := s.db.Read(ctx, func(q db.Query) (err error) {
+		list, err = operatorsWhere(ctx, q, `id = $1 or requester = $1 order by case when id = $1 then 0 else 1 end`, name)
+		return err
+	})
+	if err != nil {
+		return Operator{}, err
+	}
+	if len(list) == 0 {
+		return Operator{}, fault.New(fault.NotFound, "there is no operator %q", name)
+	}
+	return list[0], nil
+}
+
+// ChangeOperator stores a new description of the operator with o's id. The
+// requester identifier stays: under it the operator's calls are known again.
+// Every node obeys at once where the operator calls, and within [hearsFor] where
+// it is told of progress.
+func (s *Server) ChangeOperator(ctx context.Context, o Operator) error {
+	if err := s.checkOperator(ctx, &o); err != nil {
+		return err
+	}
+	types, err := json.Marshal(o.Types)
+	if err != nil {
+		return err
+	}
+	err = s.db.Write(ctx, func(tx *db.Tx) error {
+		ok, err := changed(tx.ExecContext(ctx, `update operator set name = $1, key_pin = $2, cert_name = $3, profile_types = $4,
+			progress_url = $5 where id = $6 and requester = $7`,
+			o.Name, nullable(o.KeyPin), nullable(o.CertName), string(types), o.Progress, o.ID, o.Requester))
+		if db.IsUnique(err) {
+			return fault.New(fault.Conflict, "another operator is known by this certificate")
+		}
+		if err == nil && !ok {
+			return fault.New(fault.NotFound, "there is no operator %s with requester identifier %q", o.ID, o.Requester)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("change operator: %w", err)
+	}
+	s.listeners.Delete(o.ID)
+	return nil
+}
+
+// RemoveOperator forgets an operator. It is refused while orders of its are
+// under way or profiles in stock belong to it, unless force is set: those orders may
+// then still be downloaded, and nobody is told; that stock stays unused.
+func (s *Server) RemoveOperator(ctx context.Context, id string, force bool) error {
+	if !force {
+		var orders, stock int
+		err := s.db.Read(ctx, func(q db.Query) error {
+			return q.QueryRowContext(ctx, `select
+				count(case when operator = $1 and state in ('allocated', 'linked', 'confirmed', 'released', 'downloaded') then 1 end),
+				count(case when owner = $1 and state = 'available' then 1 end)
+				from profile where operator = $1 or owner = $1`, id).Scan(&orders, &stock)
+		})
+		if err != nil {
+			return fmt.Errorf("look for orders of operator %s: %w", id, err)
+		}
+		if orders+stock > 0 {
+			return fault.New(fault.Conflict, "operator %s has %d orders under way and %d profiles of its own in stock", id, orders, stock)
+		}
+	}
+	err := s.db.Write(ctx, func(tx *db.Tx) error {
+		// Another operator that comes to bear the same identifier gets no answers of this one.
+		if _, err := tx.ExecContext(ctx, `delete from es2_call where requester in (select requester from operator where id = $1)`, id); err != nil {
+			return err
+		}
+		ok, err := changed(tx.ExecContext(ctx, `delete from operator where id = $1`, id))
+		if err == nil && !ok {
+			return fault.New(fault.NotFound, "there is no operator %q", id)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remove operator: %w", err)
+	}
+	s.listeners.Delete(id)
+	return nil
 }
 
 func nullable(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
@@ -133,25 +226,40 @@ func operatorsWhere(ctx context.Context, q db.Query, where string, args ...any) 
 	return list, rows.Err()
 }
 
-// hears reports whether anybody is to be told about an operator's profiles.
-// Operators do not change, so what was read once is kept: it is asked at every
-// step of every download.
-func (s *Server) hears(ctx context.Context, id string) (bool, error) {
+// hearsFor is how long a node goes by what it read of an operator before it
+// looks again: a change made elsewhere counts after that.
+const hearsFor = 2 * time.Second
+
+// A hearing is whether somebody hears of an operator's profiles, as read at a
+// time.
+type hearing struct {
+	hears bool
+	at    int64
+}
+
+// hears reports whether anybody is to be told about an operator's profiles. It
+// is asked at every step of every download, so the answer is kept for a moment.
+// Of an operator that has been removed nobody hears.
+func (s *Server) hears(ctx context.Context, q db.Query, id string) (bool, error) {
 	switch id {
 	case "":
 		return false, nil
 	case LocalOperator:
 		return s.cfg.Progress != nil, nil
 	}
+	now := s.now()
 	if known, ok := s.listeners.Load(id); ok {
-		return known.(bool), nil
+		if h := known.(hearing); now-h.at < hearsFor.Microseconds() {
+			return h.hears, nil
+		}
 	}
-	o, err := s.operatorByID(ctx, id)
+	list, err := operatorsWhere(ctx, q, `id = $1`, id)
 	if err != nil {
 		return false, err
 	}
-	s.listeners.Store(id, o.Progress != "")
-	return o.Progress != "", nil
+	h := hearing{len(list) > 0 && list[0].Progress != "", now}
+	s.listeners.Store(id, h)
+	return h.hears, nil
 }
 
 // operatorByID returns an operator, or the program itself.

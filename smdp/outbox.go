@@ -108,7 +108,7 @@ func (o *outbox) wake(receiver string) {
 // progress tells the operator of a profile how it gets on. A failure says why;
 // nil is success. SGP.22 v2.5, 5.3.5.
 func (o *outbox) progress(ctx context.Context, tx *db.Tx, p *profile, eid ident.EID, point rsp.NotificationPoint, failure *rsp.Failure, result []byte) error {
-	hears, err := o.s.hears(ctx, p.Operator)
+	hears, err := o.s.hears(ctx, tx, p.Operator)
 	if err != nil || !hears {
 		return err
 	}

@@ -1,12 +1,16 @@
 package smdp
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	_ "image/jpeg" // icons
+	_ "image/png"
 	"slices"
 	"strings"
 
@@ -109,6 +113,13 @@ func (m *Metadata) message(address string) (rsp.Metadata, error) {
 			kind = 1
 		case !strings.HasPrefix(string(m.Icon), "\xFF\xD8"):
 			return out, fault.Field("metadata.icon", "an icon is a PNG or JPEG image")
+		}
+		size, _, err := image.DecodeConfig(bytes.NewReader(m.Icon))
+		if err != nil {
+			return out, fault.Field("metadata.icon", "an icon is a PNG or JPEG image; this cannot be read: %v", err)
+		}
+		if size.Width != 64 || size.Height != 64 {
+			return out, fault.Field("metadata.icon", "an icon is 64 by 64 pixels; this is %d by %d", size.Width, size.Height)
 		}
 		out.Icon, out.IconType = m.Icon, &kind
 	}

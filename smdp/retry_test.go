@@ -31,12 +31,13 @@ func (w *world) keysType(metadata Metadata) string {
 
 // SGP.23 4.3.13: ideas 26 to 33.
 func TestGetBoundProfilePackage(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
 		w := newWorld(t, d, func(c *Config) { c.OrderLifetime = time.Hour })
+		w.asn1 = asn1
 		session := w.keysType(Metadata{})
 
 		t.Run("segments", func(t *testing.T) {
-			icon := append([]byte("\x89PNG"), bytes.Repeat([]byte{7}, 1020)...)
+			icon := largestIcon(t)
 			for _, tt := range []struct {
 				name     string
 				typ      string
@@ -350,8 +351,9 @@ func TestTwoRunsOfOneChip(t *testing.T) {
 
 // SGP.23 4.3.15: ideas 36 to 38.
 func TestHandleNotification(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
 		w := newWorld(t, d)
+		w.asn1 = asn1
 		delivered := func(t *testing.T) (*session, ordered) {
 			t.Helper()
 			w.t = t
@@ -458,8 +460,9 @@ func TestHandleNotification(t *testing.T) {
 
 // SGP.23 4.3.16: ideas 39 and 40.
 func TestCancelSession(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
 		w := newWorld(t, d)
+		w.asn1 = asn1
 		for _, tt := range []struct {
 			reason rsp.CancelReason
 			code   string
@@ -560,4 +563,15 @@ func TestASN1Binding(t *testing.T) {
 		t.Errorf("a notification is answered with %v", answer)
 	}
 	w.wantState(o.iccid, Installed)
+}
+
+// largestIcon is as large as an icon may be: 64 by 64 pixels, filled up to 1024
+// octets behind the image.
+func largestIcon(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 64, 64))); err != nil {
+		t.Fatal(err)
+	}
+	return append(b.Bytes(), make([]byte, 1024-b.Len())...)
 }

@@ -50,6 +50,11 @@ type Config struct {
 	OrderLifetime       time.Duration // from ConfirmOrder; 0 means that orders do not expire
 	RunLifetime         time.Duration // from one step of a download to the last; 0 means 15 minutes
 
+	// RetryInstallations is how often an order goes back to Released after the
+	// eUICC has reported a failed installation that another try may cure. By
+	// default the first failure ends the order. SGP.22 v2.5, 5.6.4.
+	RetryInstallations int
+
 	// MatchingIDOnly refuses a download by EID alone where the order has a
 	// matching ID. By default an order for an EID is found either way.
 	MatchingIDOnly bool
@@ -75,7 +80,7 @@ type Server struct {
 	cfg       Config
 	minter    *minter
 	types     sync.Map // id → *loadedType
-	listeners sync.Map // operator id → whether it hears of progress
+	listeners sync.Map // operator id → hearing
 	recent    memory
 	client    *http.Client
 	out       *outbox

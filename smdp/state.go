@@ -38,6 +38,7 @@ const (
 	Deliver       Event = "deliver"        // the bound package is handed out
 	InstallDone   Event = "install-done"   // the eUICC reports success
 	InstallFailed Event = "install-failed" // the eUICC reports an error
+	InstallRetry  Event = "install-retry"  // the eUICC reports an error, and may try again
 	Fail          Event = "fail"           // not eligible, attempts used up, cancelled for good
 	Postpone      Event = "postpone"       // cancelled for now: reasons 1 and 2
 	CancelReturn  Event = "cancel-return"  // ES2+.CancelOrder, back into stock
@@ -65,6 +66,7 @@ var moves = map[Event]move{
 	Deliver:       {[]State{Released, Downloaded}, Downloaded},
 	InstallDone:   {[]State{Downloaded}, Installed},
 	InstallFailed: {[]State{Downloaded}, Failed},
+	InstallRetry:  {[]State{Downloaded}, Released},
 	Fail:          {[]State{Released, Downloaded}, Failed},
 	Postpone:      {[]State{Released, Downloaded}, Released},
 	CancelReturn:  {[]State{Allocated, Linked, Confirmed, Released, Failed}, Available},

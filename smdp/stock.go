@@ -363,7 +363,7 @@ func (s *Server) Generate(ctx context.Context, r Range, done func(stored int)) (
 		min, max     int
 	}{{"iccid", r.ICCID, 18, 19}, {"imsi", string(r.IMSI), 6, 15}} {
 		if len(check.first) < check.min || len(check.first) > check.max || strings.Trim(check.first, "0123456789") != "" {
-			return 0, fault.Field(check.field, "the first number has %d to %d digits", check.min, check.max)
+			return 0, fault.Field(check.field, "the first number has at most %d digits and nothing else, not %q", check.max, check.first)
 		}
 		if _, ok := plus(check.first, r.Count-1); !ok {
 			return 0, fault.Field(check.field, "%d numbers from %s leave no digits", r.Count, check.first)

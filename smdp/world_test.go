@@ -35,6 +35,7 @@ type world struct {
 	cis      map[pki.Curve]*pki.Issuer
 	eums     map[pki.Curve]*pki.Issuer
 	clock    *clock
+	asn1     bool // ES9+ in the ASN.1 binding
 
 	mu       sync.Mutex
 	progress []rsp.ProgressInfo
@@ -313,6 +314,9 @@ func (w *world) postRaw(path, contentType string, body []byte) (int, []byte) {
 // HTTP status 200.
 func call[R any](w *world, function string, in any) *R {
 	w.t.Helper()
+	if w.asn1 {
+		return askASN1(w, in).(*R)
+	}
 	status, body := w.post(rsp.PathES9+function, in)
 	if status != http.StatusOK {
 		w.t.Fatalf("%s: HTTP status %d: %s", function, status, body)
@@ -324,13 +328,20 @@ func call[R any](w *world, function string, in any) *R {
 	return out
 }
 
-// wantCode checks the result of a function; "" is success.
+// wantCode checks the result of a function; "" is success. An answer that came
+// in the ASN.1 binding has only the number that stands for the code there.
 func wantCode(t *testing.T, h rsp.ResponseHeader, want string) {
 	t.Helper()
 	got := ""
 	if err := h.Err(); err != nil {
 		f, _ := rsp.AsFailure(err)
 		got = f.StatusCode.String()
+		if like, number, ok := asn1Number(f.Message); ok && want != "" {
+			if expected := numberOf(t, like, want); number != expected {
+				t.Errorf("error %d in the ASN.1 binding, want %d for %s", number, expected, want)
+			}
+			return
+		}
 	}
 	if got != want {
 		t.Errorf("status code %q (%v), want %q", got, h.Err(), want)
@@ -579,6 +590,13 @@ func (s *session) reportAs(result rsp.InstallationResult) []byte {
 // notify sends a notification, which must be acknowledged with 204.
 func (w *world) notify(pending []byte) {
 	w.t.Helper()
+	if w.asn1 {
+		if status, body := w.postRaw(rsp.PathASN1, rsp.ContentTypeASN1, rsp.AppendASN1Request(nil,
+			&rsp.HandleNotificationRequest{PendingNotification: pending})); status != http.StatusNoContent || len(body) > 0 {
+			w.t.Errorf("notification: HTTP status %d %q, want 204", status, body)
+		}
+		return
+	}
 	if status, body := w.post(rsp.PathES9+rsp.FnHandleNotification, rsp.HandleNotificationRequest{PendingNotification: pending}); status != http.StatusNoContent || len(body) > 0 {
 		w.t.Errorf("notification: HTTP status %d %q, want 204", status, body)
 	}

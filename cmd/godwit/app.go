@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,7 +36,9 @@ type settings struct {
 	SMDPAddress []string // the first is announced
 	ProfileType string   // of reservations
 	Callbacks   callback.Options
-	Trust       []*trust.Set // for calls of ours to SM-DSs and operators
+	Trust       []*trust.Set   // for calls of ours to SM-DSs and operators
+	OperatorCA  *x509.CertPool // vouch for operators by name; nil where only keys count
+	RetryFailed int            // installations
 }
 
 // An rspListener is one port of the SM-DP+ with the trust that it stands for.
@@ -79,7 +82,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.smdp, err = smdp.Open(ctx, d, smdp.Config{
 		Addresses: s.SMDPAddress,
 		Progress:  func(ctx context.Context, infos []rsp.ProgressInfo) error { return progress(ctx, infos) },
-		Trust:     client.config, ClientCertificate: client.certificate,
+		Trust:     client.config, ClientCertificate: client.certificate, RetryInstallations: s.RetryFailed,
 	})
 	if err != nil {
 		return nil, err
@@ -89,7 +92,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		if err != nil {
 			return nil, err
 		}
-		listener, err := a.smdp.Listen(smdp.Trust{Identities: l.Set.Identities(), Roots: roots})
+		listener, err := a.smdp.Listen(smdp.Trust{Identities: l.Set.Identities(), Roots: roots, Operators: s.OperatorCA})
 		if err != nil {
 			return nil, fmt.Errorf("set %s: %w", l.Set.Name, err)
 		}

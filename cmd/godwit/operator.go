@@ -13,8 +13,10 @@ import (
 
 // operatorCommand looks after who may order over ES2+.
 type operatorCommand struct {
-	Add  operatorAddCommand  `cmd:"" help:"Let an operator order profiles, by its client certificate."`
-	List operatorListCommand `cmd:"" help:"List operators."`
+	Add    operatorAddCommand    `cmd:"" help:"Let an operator order profiles, by its client certificate."`
+	List   operatorListCommand   `cmd:"" help:"List operators."`
+	Change operatorChangeCommand `cmd:"" help:"Change what an operator may order, where it is told of progress, or its certificate."`
+	Remove operatorRemoveCommand `cmd:"" help:"Forget an operator: its certificate opens nothing any more."`
 }
 
 type operatorAddCommand struct {
@@ -89,5 +91,74 @@ func (c operatorListCommand) Run(ctx context.Context) error {
 		}
 		fmt.Printf("%-20s %-20s %-20s %s, orders %s\n", o.ID, o.Requester, o.Name, known, strings.Join(o.Types, ", "))
 	}
+	return nil
+}
+
+type operatorChangeCommand struct {
+	dataFlags
+	Operator        string   `arg:"" help:"Its id or its functionRequesterIdentifier."`
+	Name            *string  `help:"Name for people."`
+	Certificate     string   `type:"existingfile" xor:"certificate" help:"Its new client certificate, PEM or DER; the former one counts no longer." placeholder:"FILE"`
+	CertificateName string   `xor:"certificate" help:"Common name or DNS name in certificates that an authority of the listener issues; the former certificate counts no longer."`
+	Types           []string `help:"Profile types that it may order; * is every one."`
+	Progress        *string  `help:"Base URL of its ES2+ address, for progress calls; empty for none." placeholder:"URL"`
+}
+
+func (c operatorChangeCommand) Run(ctx context.Context) error {
+	s, done, err := c.openStock(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	o, err := s.OperatorNamed(ctx, c.Operator)
+	if err != nil {
+		return err
+	}
+	if c.Name != nil {
+		o.Name = *c.Name
+	}
+	if c.Certificate != "" {
+		certificate, err := readClientCertificate(c.Certificate)
+		if err != nil {
+			return err
+		}
+		o.KeyPin, o.CertName = smdp.KeyPin(certificate), ""
+	}
+	if c.CertificateName != "" {
+		o.KeyPin, o.CertName = "", c.CertificateName
+	}
+	if len(c.Types) > 0 {
+		o.Types = c.Types
+	}
+	if c.Progress != nil {
+		o.Progress = *c.Progress
+	}
+	if err := s.ChangeOperator(ctx, o); err != nil {
+		return err
+	}
+	fmt.Printf("operator %s (%s) may order %s\n", o.Name, o.ID, strings.Join(o.Types, ", "))
+	return nil
+}
+
+type operatorRemoveCommand struct {
+	dataFlags
+	Operator string `arg:"" help:"Its id or its functionRequesterIdentifier."`
+	Force    bool   `help:"Also with orders under way or stock of its own: the orders may still be downloaded, the stock stays unused."`
+}
+
+func (c operatorRemoveCommand) Run(ctx context.Context) error {
+	s, done, err := c.openStock(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	o, err := s.OperatorNamed(ctx, c.Operator)
+	if err != nil {
+		return err
+	}
+	if err := s.RemoveOperator(ctx, o.ID, c.Force); err != nil {
+		return err
+	}
+	fmt.Printf("operator %s (%s) is removed\n", o.Name, o.ID)
 	return nil
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -25,6 +27,8 @@ type serveCommand struct {
 	PublicURL     string   `help:"Address of the APIs as clients see it, for links." placeholder:"URL"`
 	SMDPAddress   []string `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
 	ProfileType   string   `help:"Profile type of reservations." default:"lte-5g"`
+	OperatorCA    []string `name:"operator-ca" type:"existingfile" help:"Certificates of the authorities that may vouch for operators by the name in their client certificates, PEM." placeholder:"FILE"`
+	RetryFailed   int      `name:"retry-failed-installations" help:"How often an order may be downloaded again after the eUICC has reported a failed installation." placeholder:"N"`
 	CallbackAllow []string `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
 	DebugListen   string   `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
 	Verbose       bool     `short:"v" help:"Log every request and step."`
@@ -81,7 +85,13 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 			}
 		}
 	}()
-	config := settings{API: api, ProfileType: c.ProfileType}
+	config := settings{API: api, ProfileType: c.ProfileType, RetryFailed: c.RetryFailed}
+	if config.OperatorCA, err = operatorAuthorities(c.OperatorCA); err != nil {
+		return nil, fmt.Errorf("--operator-ca: %w", err)
+	}
+	if c.RetryFailed < 0 {
+		return nil, errors.New("--retry-failed-installations: a number from 0")
+	}
 	sets := make([]string, len(c.RSPListen))
 	for i, listen := range c.RSPListen {
 		address, set, named := strings.Cut(listen, "=")
@@ -182,6 +192,25 @@ func (s *started) print(c serveCommand, took time.Duration) {
 		fmt.Printf("  new             %s, with %d test profiles in stock\n", c.Data, testStock)
 	}
 	fmt.Println()
+}
+
+// operatorAuthorities reads the authorities of operators' client certificates,
+// or returns nil when there are none: then no name counts.
+func operatorAuthorities(files []string) (*x509.CertPool, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		if !pool.AppendCertsFromPEM(content) {
+			return nil, fmt.Errorf("%s: no certificate in it", name)
+		}
+	}
+	return pool, nil
 }
 
 // callbackOptions reads what callbacks may reach beside public addresses.

@@ -252,8 +252,10 @@ func TestRepeats(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	var handler http.HandlerFunc
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(w, r) }))
+	var handler atomic.Value // of http.HandlerFunc; a request may outlast its case
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.Load().(http.HandlerFunc)(w, r)
+	}))
 	t.Cleanup(server.Close)
 	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
 	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -312,7 +314,9 @@ func TestRefusals(t *testing.T) {
 		}, callback.Delivered, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			handler = tt.handler
+			if tt.handler != nil {
+				handler.Store(tt.handler)
+			}
 			sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: tt.url, Params: []callback.Param{{"A", "1"}}})
 			delivery, attempts := until(t, d, s, sid, tried(1))
 			if delivery.State != tt.state || !strings.Contains(delivery.LastError, tt.words) || attempts[0].Error != delivery.LastError {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +28,9 @@ import (
 // benchDownloadCommand puts downloads on a server that runs on this machine.
 type benchDownloadCommand struct {
 	Data        string `help:"Data directory of the server." default:"godwit-data" type:"path" placeholder:"DIR"`
-	Clients     int    `help:"Downloads at a time." default:"8"`
-	Downloads   int    `help:"Downloads in all." default:"3000"`
+	Clients     []int  `help:"Downloads at a time; several numbers, as 1,8,32, make a run each." default:"8"`
+	Downloads   int    `help:"Downloads of each run." default:"3000"`
+	Through     string `help:"Who orders the profiles: an operator over ES2+, or a customer over the Super SIM API." enum:"operator,api" default:"operator"`
 	NewTLS      bool   `help:"A new TLS connection for each call."`
 	ProfileType string `help:"Profile type to order." default:"lte-5g"`
 	NoFloor     bool   `help:"Do not measure the floor first."`
@@ -48,7 +50,17 @@ type downloadFigures struct {
 	Seconds   float64            `json:"seconds"`
 	Downloads int                `json:"downloads"`
 	NewTLS    bool               `json:"new_tls"`
+	Through   string             `json:"through"`
 	Steps     map[string]float64 `json:"step_p50_ms"`
+	firstErr  error
+}
+
+// Validate refuses a load that is none.
+func (c benchDownloadCommand) Validate() error {
+	if slices.Min(append([]int{c.Downloads}, c.Clients...)) < 1 {
+		return fmt.Errorf("--clients and --downloads are 1 or more")
+	}
+	return nil
 }
 
 func (c benchDownloadCommand) Run(ctx context.Context) error {
@@ -65,11 +77,60 @@ func (c benchDownloadCommand) Run(ctx context.Context) error {
 	if !ok || member.Issuer == nil {
 		return fmt.Errorf("set %s has no CI of ours on P-256: chips for the load cannot be made", at.Set)
 	}
-	figures := downloadFigures{Clients: c.Clients, NewTLS: c.NewTLS, Steps: map[string]float64{}}
-	if !c.NoFloor {
-		limits, err := measureLimits(ctx, 1000, c.Clients, !c.NewTLS)
+	load := downloadLoad{benchDownloadCommand: c, files: files, at: at, member: member}
+	if load.maker, err = bench.NewMaker(member.Issuer, trust.EIDPrefix); err != nil {
+		return err
+	}
+	if c.Through == "api" {
+		if load.customer, err = newReserver(ctx, files); err != nil {
+			return err
+		}
+	}
+	var all []*downloadFigures
+	for _, clients := range c.Clients {
+		figures, err := load.run(ctx, clients)
 		if err != nil {
 			return err
+		}
+		if all = append(all, figures); !c.JSON {
+			figures.print()
+		}
+		if figures.Errors > 0 {
+			break
+		}
+	}
+	if c.JSON {
+		var out any = all
+		if len(c.Clients) == 1 {
+			out = all[0]
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
+			return err
+		}
+	}
+	if last := all[len(all)-1]; last.Errors > 0 {
+		return fmt.Errorf("%d downloads failed, the first with: %w", last.Errors, last.firstErr)
+	}
+	return ctx.Err()
+}
+
+// A downloadLoad is what all runs of one command share.
+type downloadLoad struct {
+	benchDownloadCommand
+	files    dataFlags
+	at       addresses
+	member   *trust.Member
+	maker    *bench.Maker
+	customer *reserver // orders in place of an operator
+}
+
+// run makes one run: the floor, the orders, the downloads.
+func (c *downloadLoad) run(ctx context.Context, clients int) (*downloadFigures, error) {
+	figures := &downloadFigures{Clients: clients, NewTLS: c.NewTLS, Through: c.Through, Steps: map[string]float64{}}
+	if !c.NoFloor {
+		limits, err := measureLimits(ctx, 1000, clients, !c.NewTLS)
+		if err != nil {
+			return nil, err
 		}
 		figures.FloorCPU = limits.FloorCPU
 	}
@@ -80,52 +141,51 @@ func (c benchDownloadCommand) Run(ctx context.Context) error {
 		}
 	}
 	say("making %d chips and ordering their profiles ..", c.Downloads)
-	maker, err := bench.NewMaker(member.Issuer, trust.EIDPrefix)
+	downloads, err := c.maker.Downloads(c.Downloads)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	downloads, err := maker.Downloads(c.Downloads)
+	var reserved []string
+	if c.customer != nil {
+		reserved, err = c.customer.reserve(ctx, downloads)
+	} else {
+		err = c.order(ctx, downloads)
+	}
 	if err != nil {
-		return err
-	}
-	if err := c.order(ctx, files, at, member, downloads); err != nil {
-		return err
+		return nil, err
 	}
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(member.Identity.CI.PEM())
-	target := bench.Target{URL: at.ES9URL, Address: at.SMDPAddress, OID: member.Identity.OID(), Roots: pool}
-	before, err := serverCPU(ctx, at.BaseURL)
+	pool.AppendCertsFromPEM(c.member.Identity.CI.PEM())
+	target := bench.Target{URL: c.at.ES9URL, Address: c.at.SMDPAddress, OID: c.member.Identity.OID(), Roots: pool}
+	before, err := serverCPU(ctx, c.at.BaseURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	result := bench.Run(ctx, target, downloads, c.Clients, !c.NewTLS, func(done int) { say("%d of %d downloads", done, c.Downloads) })
-	after, err := serverCPU(ctx, at.BaseURL)
+	result := bench.Run(ctx, target, downloads, clients, !c.NewTLS, func(done int) { say("%d of %d downloads", done, c.Downloads) })
+	if c.customer != nil && result.Errors == 0 && ctx.Err() == nil {
+		// What follows a download is part of its price.
+		if err := c.customer.settled(ctx, reserved, clients); err != nil {
+			return nil, err
+		}
+	}
+	after, err := serverCPU(ctx, c.at.BaseURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	say("")
 	figures.PerSecond, figures.Errors, figures.Downloads = result.PerSecond(), result.Errors, result.Downloads
 	figures.P50, figures.P95, figures.P99 = result.Percentile(0.50), result.Percentile(0.95), result.Percentile(0.99)
-	figures.Seconds = result.Elapsed.Seconds()
+	figures.Seconds, figures.firstErr = result.Elapsed.Seconds(), result.FirstErr
 	if result.Downloads > 0 {
 		figures.ServerCPU = (after - before) * 1000 / float64(result.Downloads)
 	}
 	for _, step := range []string{rsp.FnInitiateAuthentication, rsp.FnAuthenticateClient, rsp.FnGetBoundProfilePackage, rsp.FnHandleNotification} {
 		figures.Steps[step] = result.StepPercentile(step, 0.50)
 	}
-	if err := c.print(figures); err != nil {
-		return err
-	}
-	if result.Errors > 0 {
-		return fmt.Errorf("%d downloads failed, the first with: %w", result.Errors, result.FirstErr)
-	}
-	return ctx.Err()
+	return figures, nil
 }
 
-func (c benchDownloadCommand) print(f downloadFigures) error {
-	if c.JSON {
-		return json.NewEncoder(os.Stdout).Encode(f)
-	}
+func (f *downloadFigures) print() {
 	fmt.Printf(`%d downloads by %d clients in %.1f s, %d errors
   downloads per second    %8.1f
   time of a download      %8.1f ms p50   %.1f ms p95   %.1f ms p99
@@ -134,20 +194,19 @@ func (c benchDownloadCommand) print(f downloadFigures) error {
 		fmt.Printf(", %.2f times the floor of %.3f ms", f.ServerCPU/f.FloorCPU, f.FloorCPU)
 	}
 	fmt.Println()
-	return nil
 }
 
 // order has profiles prepared over ES2+, one for each download.
-func (c benchDownloadCommand) order(ctx context.Context, files dataFlags, at addresses, m *trust.Member, downloads []bench.Download) error {
-	base := filepath.Join(files.Data, operatorFile)
+func (c *downloadLoad) order(ctx context.Context, downloads []bench.Download) error {
+	base := filepath.Join(c.files.Data, operatorFile)
 	certificate, err := tls.LoadX509KeyPair(base+".pem", base+".key")
 	if err != nil {
 		return fmt.Errorf("the test operator's certificate: %w", err)
 	}
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(m.Identity.CI.PEM())
+	pool.AppendCertsFromPEM(c.member.Identity.CI.PEM())
 	client := &es2.Client{
-		URL: at.ES9URL, Requester: testRequester, Parallel: 16,
+		URL: c.at.ES9URL, Requester: testRequester, Parallel: 16,
 		HTTP: es2.NewHTTP(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{certificate}}),
 	}
 	run := strconv.FormatInt(time.Now().UnixNano(), 36)

@@ -564,14 +564,3 @@ func TestASN1Binding(t *testing.T) {
 	}
 	w.wantState(o.iccid, Installed)
 }
-
-// largestIcon is as large as an icon may be: 64 by 64 pixels, filled up to 1024
-// octets behind the image.
-func largestIcon(t *testing.T) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 64, 64))); err != nil {
-		t.Fatal(err)
-	}
-	return append(b.Bytes(), make([]byte, 1024-b.Len())...)
-}

@@ -249,8 +249,14 @@ func (c *Chip) Delete(s rsp.Selector) error {
 	return c.order("DeleteProfile", rsp.TagDeleteProfile, rsp.AppendDeleteProfile(nil, s))
 }
 
+// maxNickname is what profileNickname holds. SGP.22 v2.5, 5.7.21.
+const maxNickname = 64
+
 // SetNickname names a profile; an empty name takes the nickname away.
 func (c *Chip) SetNickname(iccid ident.ICCID, name string) error {
+	if len(name) > maxNickname {
+		return fmt.Errorf("a nickname has at most %d octets of UTF-8; this has %d", maxNickname, len(name))
+	}
 	q := rsp.NicknameRequest{ICCID: iccid, Nickname: name}
 	return c.order("SetNickname", rsp.TagSetNickname, q.Append(nil))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"godwit/es2"
+	"godwit/explain"
 	"godwit/ident"
 	"godwit/rsp"
 )
@@ -33,6 +34,14 @@ type es2Flags struct {
 	Requester   string `default:"test-operator" help:"functionRequesterIdentifier."`
 	Call        string `help:"functionCallIdentifier; a call with the identifier of an earlier one is its retry. Default: a new one." placeholder:"ID"`
 	JSON        bool   `name:"json" help:"Print the answer as JSON."`
+}
+
+// Validate holds a certificate and its key together.
+func (f es2Flags) Validate() error {
+	if (f.Certificate == "") != (f.Key == "") {
+		return fmt.Errorf("--certificate and --key belong together: give both, or neither for the test operator of --data")
+	}
+	return nil
 }
 
 // connect returns a client and the header of its call.
@@ -86,13 +95,17 @@ type orderDownloadCommand struct {
 	Count int         `default:"1" help:"How many, with --type."`
 }
 
+func (c orderDownloadCommand) Validate() error {
+	if c.Count < 1 || c.Count > 1 && c.ICCID != "" {
+		return fmt.Errorf("--count is 1 or more, and 1 with --iccid")
+	}
+	return c.es2Flags.Validate()
+}
+
 func (c orderDownloadCommand) Run(ctx context.Context) error {
 	client, header, err := c.connect(ctx)
 	if err != nil {
 		return err
-	}
-	if c.Count < 1 || c.Count > 1 && c.ICCID != "" {
-		return fmt.Errorf("--count is 1 or more, and 1 with --iccid")
 	}
 	calls := make([]rsp.DownloadOrder, c.Count)
 	for i := range calls {
@@ -110,7 +123,7 @@ func (c orderDownloadCommand) Run(ctx context.Context) error {
 	}
 	for _, a := range answers {
 		if err := a.Header.Err(); err != nil {
-			return err
+			return refused(err)
 		}
 		fmt.Println(a.ICCID)
 	}
@@ -142,7 +155,7 @@ func (c orderConfirmCommand) Run(ctx context.Context) error {
 		return printJSON(answers[0])
 	}
 	if err := answers[0].Header.Err(); err != nil {
-		return err
+		return refused(err)
 	}
 	code := rsp.ActivationCode{Address: answers[0].SMDPAddress, MatchingID: answers[0].MatchingID, CodeRequired: c.Code != ""}
 	fmt.Println(code.QR())
@@ -202,8 +215,19 @@ func (f es2Flags) settled(answer any, header rsp.ResponseHeader, done string) er
 		return nil
 	}
 	if err := header.Err(); err != nil {
-		return err
+		return refused(err)
 	}
 	fmt.Println(done)
 	return nil
+}
+
+// refused tells a failed function with what its code means and what to do.
+func refused(err error) error {
+	fmt.Fprintln(os.Stderr, "godwit:", err)
+	if f, ok := rsp.AsFailure(err); ok {
+		if entry, known := explain.Status(f.Subject, f.Reason); known {
+			fmt.Fprint(os.Stderr, entry)
+		}
+	}
+	return exitError(exitFailed)
 }

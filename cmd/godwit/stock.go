@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,7 +178,11 @@ func (c stockAddTypeCommand) template() ([]byte, error) {
 			return t.Bytes(), nil
 		}
 	}
-	return os.ReadFile(c.Template)
+	content, err := os.ReadFile(c.Template)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--template: there is neither a file %s nor a template of that name; `godwit profile templates` lists them", c.Template)
+	}
+	return content, err
 }
 
 func (c stockAddTypeCommand) metadata() (smdp.Metadata, error) {

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"godwit/db"
+	"godwit/web"
+)
+
+// Validate refuses what cannot be served before anything is made on disk: a
+// typing error is not to leave a data directory behind, nor certificates with
+// the wrong name.
+func (c serveCommand) Validate() error {
+	if err := checkListen(c.Listen); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	for _, listen := range c.RSPListen {
+		address, set, named := strings.Cut(listen, "=")
+		if err := checkListen(address); err != nil {
+			return fmt.Errorf("--rsp-listen: %w", err)
+		}
+		if named && (set == "" || strings.Contains(set, "=")) {
+			return fmt.Errorf("--rsp-listen: %q is not HOST:PORT=SET; sets are listed by `godwit pki show`", listen)
+		}
+	}
+	for _, address := range c.SMDPAddress {
+		if err := checkSMDPAddress(address); err != nil {
+			return fmt.Errorf("--smdp-address: %w", err)
+		}
+	}
+	if c.PublicURL != "" {
+		if _, err := web.ParsePublicURL(c.PublicURL); err != nil {
+			return fmt.Errorf("--public-url: %w", err)
+		}
+	}
+	if _, err := callbackOptions(c.CallbackAllow); err != nil {
+		return err
+	}
+	if scheme, _, _ := strings.Cut(c.Database, ":"); scheme != "" && scheme != "sqlite" && scheme != "postgres" && scheme != "postgresql" {
+		return fmt.Errorf("--database: a database is sqlite, sqlite:PATH or postgres://…, not of kind %q", scheme)
+	}
+	if c.MasterKey != "" {
+		if _, err := db.ParseMasterKey(c.MasterKey); err != nil {
+			return fmt.Errorf("--master-key: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkListen refuses what is no address to listen at; port 0 is any free one.
+func checkListen(address string) error {
+	_, p, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT, as 127.0.0.1:8080", address)
+	}
+	if n, err := strconv.Atoi(p); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q is not HOST:PORT: a port is a number from 0 to 65535", address)
+	}
+	return nil
+}
+
+// hostName is a DNS name as certificates hold it (RFC 1123, 2.1).
+var hostName = regexp.MustCompile(`^(?i:[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(?i:\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+
+// checkSMDPAddress refuses what activation codes cannot carry as the address of an
+// SM-DP+ (SGP.22 v2.5, 4.1): it has neither scheme nor path.
+func checkSMDPAddress(address string) error {
+	if strings.Contains(address, "/") {
+		return fmt.Errorf("%q is not HOST or HOST:PORT, as smdp.example.com: give it without scheme and path", address)
+	}
+	host := address
+	if h, p, err := net.SplitHostPort(address); err == nil {
+		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
+			return fmt.Errorf("%q is not HOST or HOST:PORT: a port is a number from 1 to 65535", address)
+		}
+		host = h
+	}
+	if _, err := netip.ParseAddr(host); err != nil && (len(host) > 253 || !hostName.MatchString(host)) {
+		return fmt.Errorf("%q is not HOST or HOST:PORT, as smdp.example.com: a host is a DNS name or an IP address", address)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestServeWrongUse: what cannot be served is refused with the flag's name and
+// the rule, before anything is made on disk.
+func TestServeWrongUse(t *testing.T) {
+	for _, c := range []struct{ flag, value, want string }{
+		{"--listen", "x", `--listen: "x" is not HOST:PORT`},
+		{"--listen", "127.0.0.1:99999", "0 to 65535"},
+		{"--rsp-listen", "127.0.0.1", "--rsp-listen: "},
+		{"--rsp-listen", "127.0.0.1:0=a=b", "HOST:PORT=SET"},
+		{"--rsp-listen", "127.0.0.1:0=", "HOST:PORT=SET"},
+		{"--smdp-address", "http://x/", "without scheme and path"},
+		{"--smdp-address", "bad_host", "--smdp-address: "},
+		{"--smdp-address", "smdp.example.com:0", "1 to 65535"},
+		{"--public-url", "nope", "--public-url: "},
+		{"--callback-allow", "300.1.1.1/8", "--callback-allow: "},
+		{"--database", "mysql://x", `--database: a database is sqlite, sqlite:PATH or postgres://…, not of kind "mysql"`},
+		{"--master-key", "zz", "--master-key: "},
+	} {
+		data := filepath.Join(t.TempDir(), "data")
+		cmd := program(t.Context(), "serve", "--data", data, c.flag, c.value)
+		var said strings.Builder
+		cmd.Stderr = &said
+		cmd.Run()
+		code, problems := cmd.ProcessState.ExitCode(), said.String()
+		if code != exitUsage || !strings.Contains(problems, c.want) {
+			t.Errorf("%s %s: code %d, %q, want %q", c.flag, c.value, code, problems, c.want)
+		}
+		if _, err := os.Stat(data); err == nil {
+			t.Errorf("%s %s: left a data directory behind", c.flag, c.value)
+		}
+	}
+	for _, address := range []string{"localhost", "localhost:8443", "smdp.example.com", "192.0.2.1", "192.0.2.1:8443", "2001:db8::1", "[2001:db8::1]:8443"} {
+		if err := checkSMDPAddress(address); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}

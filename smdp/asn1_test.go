@@ -9,15 +9,28 @@ import (
 
 	"godwit/db"
 	"godwit/db/dbtest"
+	"godwit/pki"
 	"godwit/rsp"
 )
 
-// eachBinding runs a test of ES9+ on both engines in the JSON binding, and once
-// more in the ASN.1 binding: the same calls have the same results.
-func eachBinding(t *testing.T, body func(t *testing.T, d *db.DB, asn1 bool)) {
+// A variant is one way to run a test of ES9+: the results are the same.
+type variant struct {
+	asn1  bool      // in the ASN.1 binding
+	curve pki.Curve // of the chips that name none
+}
+
+func (v variant) of(w *world) *world {
+	w.asn1, w.curve = v.asn1, v.curve
+	return w
+}
+
+// eachVariant runs a test of ES9+ on both engines with JSON and NIST, and then
+// in the ASN.1 binding and with brainpool chips.
+func eachVariant(t *testing.T, body func(t *testing.T, d *db.DB, v variant)) {
 	t.Helper()
-	dbtest.Each(t, func(t *testing.T, d *db.DB) { body(t, d, false) })
-	t.Run("asn1", func(t *testing.T) { body(t, dbtest.SQLite(t), true) })
+	dbtest.Each(t, func(t *testing.T, d *db.DB) { body(t, d, variant{false, pki.P256}) })
+	t.Run("asn1", func(t *testing.T) { body(t, dbtest.SQLite(t), variant{true, pki.P256}) })
+	t.Run("brainpool", func(t *testing.T) { body(t, dbtest.SQLite(t), variant{false, pki.BrainpoolP256r1}) })
 }
 
 // askASN1 makes one call, a request or a pointer to one, in the ASN.1 binding.

@@ -168,9 +168,8 @@ func TestMalformed(t *testing.T) {
 
 // SGP.23 4.3.14: ideas 12 to 15, 20 to 24.
 func TestAuthenticateClient(t *testing.T) {
-	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
-		w := newWorld(t, d, func(c *Config) { c.MaxDownloadAttempts, c.OrderLifetime = 3, time.Hour })
-		w.asn1 = asn1
+	eachVariant(t, func(t *testing.T, d *db.DB, v variant) {
+		w := v.of(newWorld(t, d, func(c *Config) { c.MaxDownloadAttempts, c.OrderLifetime = 3, time.Hour }))
 		w.stock("minimal-usim", 30)
 		empty := ident.MatchingID("")
 		none := ""
@@ -428,10 +427,16 @@ func (w *world) template(id string) []byte {
 
 // SGP.23 4.3.14, ideas 16 to 18, with certificates of our own.
 func TestChainRefused(t *testing.T) {
+	for i, curve := range []pki.Curve{pki.P256, pki.BrainpoolP256r1} {
+		t.Run(curve.String(), func(t *testing.T) { testChainRefused(t, curve, identities()[i]) })
+	}
+}
+
+func testChainRefused(t *testing.T, curve pki.Curve, identity *pki.Identity) {
 	w := newWorld(t, dbtest.SQLite(t))
 	o := w.order(wish{})
 	now := time.Now()
-	ci, eum := w.cis[pki.P256], w.eums[pki.P256]
+	ci, eum := w.cis[curve], w.eums[curve]
 	must := func(c *pki.Credential, err error) *pki.Credential {
 		t.Helper()
 		if err != nil {
@@ -452,7 +457,7 @@ func TestChainRefused(t *testing.T) {
 			OID: "2.999.5", EIDPrefix: prefix, NotBefore: from, NotAfter: to,
 		}
 	}
-	strangers := issuer(pki.NewTestCI(pki.P256, pki.Request{NotBefore: now.Add(-time.Hour), Subject: pki.Subject{CommonName: "Stranger"}}))
+	strangers := issuer(pki.NewTestCI(curve, pki.Request{NotBefore: now.Add(-time.Hour), Subject: pki.Subject{CommonName: "Stranger"}}))
 	expiredEUM := issuer(ci.IssueEUM(eumRequest("Test EUM", "89049032", now.Add(-48*time.Hour), now.Add(-24*time.Hour))))
 	foreignEUM := issuer(strangers.IssueEUM(eumRequest("Test EUM", "89049032", now.Add(-time.Hour), time.Time{})))
 	otherEUM := issuer(ci.IssueEUM(eumRequest("Test EUM", "89049032", now.Add(-time.Hour), time.Time{})))
@@ -479,7 +484,7 @@ func TestChainRefused(t *testing.T) {
 		{"EUM certificate with a flipped bit", good, flip(eum.Credential), nil, "8.1.2/6.1"},
 		{"EUM certificate expired", must(expiredEUM.Issue(request(now.Add(-30*time.Hour), time.Time{}, eid))), expiredEUM.Certificate.Raw, nil, "8.1.2/6.3"},
 		{"EUM certificate of an unknown CI", must(foreignEUM.Issue(request(now.Add(-time.Hour), time.Time{}, eid))), foreignEUM.Certificate.Raw, nil, "8.11.1/3.9"},
-		{"a DPauth certificate in place of the EUM's", good, identities()[0].Auth.Certificate.Raw, nil, "8.1.2/6.1"},
+		{"a DPauth certificate in place of the EUM's", good, identity.Auth.Certificate.Raw, nil, "8.1.2/6.1"},
 		{"eUICC certificate with a flipped bit", good, eum.Certificate.Raw, flip(good), "8.1.3/6.1"},
 		{"eUICC certificate of another EUM key", must(otherEUM.Issue(request(now.Add(-time.Hour), time.Time{}, eid))), eum.Certificate.Raw, nil, "8.1.3/6.1"},
 		{"eUICC certificate expired", must(eum.Issue(request(now.Add(-48*time.Hour), now.Add(-24*time.Hour), eid))), eum.Certificate.Raw, nil, "8.1.3/6.3"},
@@ -487,7 +492,7 @@ func TestChainRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w.t = t
-			c := newChip(w, eid, tt.cred, tt.eum, pki.P256, ids)
+			c := newChip(w, eid, tt.cred, tt.eum, curve, ids)
 			if tt.euicc != nil {
 				broken := *tt.cred.Certificate
 				broken.Raw = tt.euicc

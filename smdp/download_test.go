@@ -11,9 +11,8 @@ import (
 
 // SGP.23 4.3.12 to 4.3.15, nominal: ideas 1, 11, 25, 33 and 35.
 func TestDownload(t *testing.T) {
-	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
-		w := newWorld(t, d)
-		w.asn1 = asn1
+	eachVariant(t, func(t *testing.T, d *db.DB, v variant) {
+		w := v.of(newWorld(t, d))
 		for _, tt := range []struct {
 			name string
 			c    *chip

@@ -31,9 +31,8 @@ func (w *world) keysType(metadata Metadata) string {
 
 // SGP.23 4.3.13: ideas 26 to 33.
 func TestGetBoundProfilePackage(t *testing.T) {
-	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
-		w := newWorld(t, d, func(c *Config) { c.OrderLifetime = time.Hour })
-		w.asn1 = asn1
+	eachVariant(t, func(t *testing.T, d *db.DB, v variant) {
+		w := v.of(newWorld(t, d, func(c *Config) { c.OrderLifetime = time.Hour }))
 		session := w.keysType(Metadata{})
 
 		t.Run("segments", func(t *testing.T) {
@@ -119,7 +118,8 @@ func TestGetBoundProfilePackage(t *testing.T) {
 			_, header = s.downloadWith(other.prepare(""))
 			wantCode(t, header, "8.10.1/3.9")
 			s.offered = offered
-			brp, err := pki.GenerateAgreementKey(pki.BrainpoolP256r1)
+			otherCurve := map[pki.Curve]pki.Curve{pki.P256: pki.BrainpoolP256r1, pki.BrainpoolP256r1: pki.P256}[c.curve]
+			foreign, err := pki.GenerateAgreementKey(otherCurve)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +127,7 @@ func TestGetBoundProfilePackage(t *testing.T) {
 			off[64] ^= 1
 			zero := make([]byte, 65)
 			zero[0] = 4
-			for _, point := range [][]byte{off, zero, brp.Public()} {
+			for _, point := range [][]byte{off, zero, foreign.Public()} {
 				_, header = s.downloadWith(s.prepareWith(point, ""))
 				wantCode(t, header, "8.1/6.1")
 			}
@@ -351,9 +351,8 @@ func TestTwoRunsOfOneChip(t *testing.T) {
 
 // SGP.23 4.3.15: ideas 36 to 38.
 func TestHandleNotification(t *testing.T) {
-	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
-		w := newWorld(t, d)
-		w.asn1 = asn1
+	eachVariant(t, func(t *testing.T, d *db.DB, v variant) {
+		w := v.of(newWorld(t, d))
 		delivered := func(t *testing.T) (*session, ordered) {
 			t.Helper()
 			w.t = t
@@ -460,9 +459,8 @@ func TestHandleNotification(t *testing.T) {
 
 // SGP.23 4.3.16: ideas 39 and 40.
 func TestCancelSession(t *testing.T) {
-	eachBinding(t, func(t *testing.T, d *db.DB, asn1 bool) {
-		w := newWorld(t, d)
-		w.asn1 = asn1
+	eachVariant(t, func(t *testing.T, d *db.DB, v variant) {
+		w := v.of(newWorld(t, d))
 		for _, tt := range []struct {
 			reason rsp.CancelReason
 			code   string

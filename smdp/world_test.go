@@ -35,7 +35,8 @@ type world struct {
 	cis      map[pki.Curve]*pki.Issuer
 	eums     map[pki.Curve]*pki.Issuer
 	clock    *clock
-	asn1     bool // ES9+ in the ASN.1 binding
+	asn1     bool      // ES9+ in the ASN.1 binding
+	curve    pki.Curve // of chips
 
 	mu       sync.Mutex
 	progress []rsp.ProgressInfo
@@ -98,7 +99,7 @@ var identities = sync.OnceValue(func() []*pki.Identity {
 // newWorld opens an SM-DP+ on d. change may alter the configuration.
 func newWorld(t *testing.T, d *db.DB, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, db: d, clock: &clock{}, cis: map[pki.Curve]*pki.Issuer{}, eums: map[pki.Curve]*pki.Issuer{}}
+	w := &world{t: t, db: d, clock: &clock{}, curve: pki.P256, cis: map[pki.Curve]*pki.Issuer{}, eums: map[pki.Curve]*pki.Issuer{}}
 	for curve, pair := range authorities() {
 		w.cis[curve], w.eums[curve] = pair[0], pair[1]
 	}
@@ -364,7 +365,7 @@ type chip struct {
 func (w *world) chip(curves ...pki.Curve) *chip {
 	w.t.Helper()
 	if len(curves) == 0 {
-		curves = []pki.Curve{pki.P256}
+		curves = []pki.Curve{w.curve}
 	}
 	w.mu.Lock()
 	w.chips++

@@ -328,6 +328,12 @@ func (s *Sender) record(ctx context.Context, ended <-chan finished, l *line) {
 			return nil
 		}); err != nil {
 			slog.ErrorContext(ctx, "callbacks: cannot record attempts", "number", len(batch), "err", err)
+			continue
+		}
+		for _, f := range batch {
+			if state, _ := f.next(s.options.Now()); state == Failed {
+				slog.WarnContext(ctx, "callback given up", "delivery", f.sid, "account", f.account, "to", f.endpoint, "attempts", f.attempt, "err", f.err)
+			}
 		}
 	}
 }

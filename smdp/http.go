@@ -141,6 +141,7 @@ func writeJSON(w http.ResponseWriter, r *http.Request, out any) {
 func settle(ctx context.Context, door, name string, err error) {
 	count(door, name, err)
 	if err == nil {
+		slog.DebugContext(ctx, "function done", "interface", door, "function", name)
 		return
 	}
 	if f, ok := rsp.AsFailure(err); ok {

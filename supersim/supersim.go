@@ -8,6 +8,7 @@ package supersim
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -30,6 +31,8 @@ type Options struct {
 	// Concurrent bounds the requests of one account under way, no bound if
 	// zero.
 	Concurrent int
+	// Log gets one line for each request; none are written if it is nil.
+	Log *slog.Logger
 }
 
 type door struct{ sims *sim.Store }
@@ -49,6 +52,7 @@ func New(sims *sim.Store, o Options) http.Handler {
 		Render:       render,
 		Address:      o.Address,
 		Concurrent:   o.Concurrent,
+		Log:          o.Log,
 	}
 }
 

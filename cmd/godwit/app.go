@@ -108,7 +108,11 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.sims.Register()
 	progress = a.sims.Progress
 
-	door := supersim.New(a.sims, supersim.Options{Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}})
+	options := supersim.Options{Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}}
+	if slog.Default().Enabled(ctx, slog.LevelDebug) {
+		options.Log = slog.Default()
+	}
+	door := supersim.New(a.sims, options)
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
 	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

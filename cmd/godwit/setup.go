@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"godwit/db"
@@ -126,7 +128,18 @@ func (a *app) furnish(ctx context.Context, f dataFlags) error {
 	if err := a.firstTypes(ctx); err != nil {
 		return err
 	}
-	return a.firstOperator(ctx, f)
+	if err := a.firstOperator(ctx, f); err != nil {
+		return err
+	}
+	types, err := a.smdp.Types(ctx)
+	if err != nil {
+		return err
+	}
+	// The type may be added while the server runs, so this hinders nothing yet.
+	if !slices.ContainsFunc(types, func(t smdp.ProfileType) bool { return t.ID == a.settings.ProfileType }) {
+		slog.Warn("there is no profile type of that name: reservations fail until `godwit stock add-type` makes it", "profile-type", a.settings.ProfileType)
+	}
+	return nil
 }
 
 // mainAccount returns the SID of the main account, "" when there is none yet.

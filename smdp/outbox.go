@@ -49,7 +49,7 @@ const (
 const (
 	// gather is how long messages for the program itself may wait for more to
 	// come: one transaction then ends many.
-	gather = 20 * time.Millisecond
+	gather = 50 * time.Millisecond
 	// poll finds what other nodes or an earlier life of this one left behind.
 	poll = time.Second
 	// A lease is how long one node has for what it took before others may take
@@ -203,7 +203,8 @@ func (o *outbox) drain(ctx context.Context, which string, limit int, lease time.
 func (o *outbox) take(ctx context.Context, which string, limit int, lease time.Duration) ([]message, error) {
 	const columns = `id, kind, receiver, payload, due_at, created_at`
 	now := o.s.now()
-	due := `due_at <= $1 and ` + which + ` order by due_at, id limit $2`
+	// SQLite plans a statement anew each time a parameter is its limit.
+	due := `due_at <= $1 and ` + which + fmt.Sprintf(` order by due_at, id limit %d`, limit)
 	var list []message
 	read := func(q db.Query, query string, args ...any) error {
 		rows, err := q.QueryContext(ctx, query, args...)
@@ -222,12 +223,12 @@ func (o *outbox) take(ctx context.Context, which string, limit int, lease time.D
 		return rows.Err()
 	}
 	err := o.s.db.Read(ctx, func(q db.Query) error {
-		return read(q, `select `+columns+` from outbox where `+due, now, limit)
+		return read(q, `select `+columns+` from outbox where `+due, now)
 	})
 	if err == nil && len(list) > 0 && o.s.db.Postgres() {
 		err = o.s.db.Write(ctx, func(tx *db.Tx) error {
-			return read(tx, `update outbox set due_at = $3 where (due_at, id) in (select due_at, id from outbox where `+due+tx.SkipLocked()+`)
-				returning `+columns, now, limit, now+lease.Microseconds())
+			return read(tx, `update outbox set due_at = $2 where (due_at, id) in (select due_at, id from outbox where `+due+tx.SkipLocked()+`)
+				returning `+columns, now, now+lease.Microseconds())
 		})
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"godwit/rsp"
@@ -133,6 +134,9 @@ func writeJSON(w http.ResponseWriter, r *http.Request, out any) {
 		body = []byte(`{"header":{"functionExecutionStatus":{"status":"Failed","statusCodeData":{"subjectCode":"8.10","reasonCode":"4.2"}}}}`)
 	}
 	protocolHeaders(w, rsp.ContentType)
+	// Otherwise a body of this size would go out in chunks, and in more TLS
+	// records than it needs.
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.Write(body)
 }
 

@@ -41,6 +41,7 @@ func (c serveCommand) Run(ctx context.Context) error {
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
 	began := time.Now()
+	useMemory()
 	s, err := c.start(ctx)
 	if err != nil {
 		return err

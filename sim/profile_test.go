@@ -346,3 +346,33 @@ func TestStrangersProgress(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A warning about the installation says that the eUICC may try again: the
+// reservation waits for the end.
+func TestWarningIsNoEnd(t *testing.T) {
+	h := newHouse(t, dbtest.SQLite(t))
+	p, err := h.Reserve(t.Context(), Reservation{Account: h.account(t, ""), EID: testEID, Callback: Callback{URL: "https://hooks.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.reserve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p = h.profile(t, p)
+	warning := rsp.Refuse(rsp.EUICCFailed, "interrupted")
+	warning.Status = rsp.WithWarning
+	for _, r := range []rsp.ProgressInfo{
+		h.report(p, rsp.PointDownload, nil), h.report(p, rsp.PointInstallation, warning), h.report(p, rsp.PointInstallation, nil),
+	} {
+		if err := h.Progress(t.Context(), []rsp.ProgressInfo{r}); err != nil {
+			t.Fatal(err)
+		}
+		want := ProfileInstalled
+		if r.Point == rsp.PointDownload || r.Status.Status == rsp.WithWarning {
+			want = ProfileDownloaded
+		}
+		if got := h.profile(t, p).Status; got != want {
+			t.Errorf("after point %d, %s, it is %s, want %s", r.Point, r.Status.Status, got, want)
+		}
+	}
+}

@@ -36,6 +36,11 @@ func (l *Listener) Handler() http.Handler {
 	es9(rsp.FnHandleNotification, func(w http.ResponseWriter, r *http.Request) {
 		var q rsp.HandleNotificationRequest
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && !tooLarge {
+			// Cut short on its way: the LPA is to keep it and come again.
+			http.Error(w, "the body could not be read", http.StatusBadRequest)
+			return
+		}
 		if err != nil || json.Unmarshal(body, &q) != nil {
 			// Nothing that can be read: 204 all the same, or the LPA would send it
 			// for ever.
@@ -47,14 +52,15 @@ func (l *Listener) Handler() http.Handler {
 	})
 	mux.HandleFunc("POST "+rsp.PathASN1, l.asn1)
 	l.es2Doors(mux)
-	return plainBodies(mux)
+	return transport(mux)
 }
 
-// plainBodies refuses bodies under a content coding. That is trouble of
-// transport also where notifications are taken: acknowledged unread, one would
-// be lost. RFC 9110, 8.4.
-func plainBodies(next http.Handler) http.Handler {
+// transport says on every answer which protocol is spoken, and refuses bodies
+// under a content coding. That is trouble of transport also where notifications
+// are taken: acknowledged unread, one would be lost. RFC 9110, 8.4.
+func transport(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(rsp.HeaderProtocol, rsp.Protocol)
 		if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 			w.Header().Set("Accept-Encoding", "identity")
 			http.Error(w, "send the body without a content coding", http.StatusUnsupportedMediaType)
@@ -64,16 +70,7 @@ func plainBodies(next http.Handler) http.Handler {
 	})
 }
 
-// protocolHeaders are on every answer.
-func protocolHeaders(w http.ResponseWriter, contentType string) {
-	w.Header().Set(rsp.HeaderProtocol, rsp.Protocol)
-	w.Header().Set("Content-Type", contentType)
-}
-
-func acknowledge(w http.ResponseWriter) {
-	w.Header().Set(rsp.HeaderProtocol, rsp.Protocol)
-	w.WriteHeader(http.StatusNoContent)
-}
+func acknowledge(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }
 
 // readJSON reads a request body, or answers and returns false.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
@@ -133,7 +130,7 @@ func writeJSON(w http.ResponseWriter, r *http.Request, out any) {
 		slog.ErrorContext(r.Context(), "encode answer", "route", r.Pattern, "err", err)
 		body = []byte(`{"header":{"functionExecutionStatus":{"status":"Failed","statusCodeData":{"subjectCode":"8.10","reasonCode":"4.2"}}}}`)
 	}
-	protocolHeaders(w, rsp.ContentType)
+	w.Header().Set("Content-Type", rsp.ContentType)
 	// Otherwise a body of this size would go out in chunks, and in more TLS
 	// records than it needs.
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -217,7 +214,7 @@ func (l *Listener) asn1(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the function is not one of an SM-DP+", http.StatusBadRequest)
 		return
 	}
-	protocolHeaders(w, rsp.ContentTypeASN1)
+	w.Header().Set("Content-Type", rsp.ContentTypeASN1)
 	w.Write(rsp.AppendASN1Response(nil, answer))
 }
 

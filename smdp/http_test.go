@@ -101,6 +101,8 @@ func TestBodies(t *testing.T) {
 		{"HTTP/1.0 without a length", "POST " + path + " HTTP/1.0", body, 400},
 		{"chunks", "POST " + path + " HTTP/1.1\r\nHost: " + address + "\r\nTransfer-Encoding: chunked", chunks, 200},
 		{"broken chunks", "POST " + path + " HTTP/1.1\r\nHost: " + address + "\r\nTransfer-Encoding: chunked", "zz\r\n" + body, 400},
+		{"broken chunks of a notification", "POST " + rsp.PathES9 + rsp.FnHandleNotification + " HTTP/1.1\r\nHost: " + address +
+			"\r\nTransfer-Encoding: chunked", "2\r\n{}\r\nzz\r\n", 400},
 		{"another host's name", "POST " + path + " HTTP/1.1\r\nHost: other.example.com\r\nContent-Length: " + fmt.Sprint(len(body)), body, 200},
 		{"gzip", "POST " + path + " HTTP/1.1\r\nHost: " + address + "\r\nContent-Encoding: gzip\r\nContent-Length: " + fmt.Sprint(squeezed.Len()), squeezed.String(), 415},
 		{"gzip of a notification", "POST " + rsp.PathES9 + rsp.FnHandleNotification + " HTTP/1.1\r\nHost: " + address +
@@ -126,6 +128,9 @@ func TestBodies(t *testing.T) {
 			}
 			defer answer.Body.Close()
 			content, err := io.ReadAll(answer.Body)
+			if answer.Header.Get(rsp.HeaderProtocol) == "" && !strings.Contains(tt.name, "two lengths") { // net/http refuses that one itself
+				t.Error("the answer does not say which protocol it is of")
+			}
 			if answer.StatusCode != tt.want || tt.want == 200 && !bytes.Contains(content, []byte(rsp.Success)) {
 				t.Errorf("HTTP status %d %s (%v), want %d", answer.StatusCode, content, err, tt.want)
 			}

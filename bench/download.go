@@ -120,6 +120,21 @@ func Run(ctx context.Context, t Target, downloads []Download, clients int, keep 
 	return result
 }
 
+// Join adds the figures of another run, as if it had followed at once.
+func (r *Result) Join(next *Result) {
+	if r.FirstErr == nil {
+		r.FirstErr = next.FirstErr
+	}
+	r.Downloads, r.Errors, r.Elapsed = r.Downloads+next.Downloads, r.Errors+next.Errors, r.Elapsed+next.Elapsed
+	r.latencies = slices.Sorted(slices.Values(append(r.latencies, next.latencies...)))
+	if r.steps == nil {
+		r.steps = map[string][]time.Duration{}
+	}
+	for step, times := range next.steps {
+		r.steps[step] = slices.Sorted(slices.Values(append(r.steps[step], times...)))
+	}
+}
+
 // client is one LPA with a connection of its own.
 type client struct {
 	target Target

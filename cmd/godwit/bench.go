@@ -71,13 +71,7 @@ func measureLimits(ctx context.Context, downloads, clients int, keep bool) (*ben
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	command := exec.CommandContext(ctx, self, "bench", "floor", fmt.Sprint("--package-size=", packageSize))
-	command.Stderr = os.Stderr
-	floor, err := bench.StartFloor(command)
+	floor, err := startFloor(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,4 +87,15 @@ func measureLimits(ctx context.Context, downloads, clients int, keep bool) (*ben
 	}
 	limits.FloorCPU = max(min(rounds[0], rounds[1]), min(max(rounds[0], rounds[1]), rounds[2]))
 	return limits, nil
+}
+
+// startFloor starts the floor in a process of its own.
+func startFloor(ctx context.Context) (*bench.FloorProcess, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, self, "bench", "floor", fmt.Sprint("--package-size=", packageSize))
+	command.Stderr = os.Stderr
+	return bench.StartFloor(command)
 }

@@ -124,16 +124,12 @@ type downloadLoad struct {
 	customer *reserver // orders in place of an operator
 }
 
+// loadSlices is how many slices a run has.
+const loadSlices = 5
+
 // run makes one run: the floor, the orders, the downloads.
 func (c *downloadLoad) run(ctx context.Context, clients int) (*downloadFigures, error) {
 	figures := &downloadFigures{Clients: clients, NewTLS: c.NewTLS, Through: c.Through, Steps: map[string]float64{}}
-	if !c.NoFloor {
-		limits, err := measureLimits(ctx, 1000, clients, !c.NewTLS)
-		if err != nil {
-			return nil, err
-		}
-		figures.FloorCPU = limits.FloorCPU
-	}
 	watched := !c.JSON && isatty.IsTerminal(os.Stderr.Fd())
 	say := func(format string, args ...any) {
 		if watched {
@@ -157,27 +153,51 @@ func (c *downloadLoad) run(ctx context.Context, clients int) (*downloadFigures, 
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(c.member.Identity.CI.PEM())
 	target := bench.Target{URL: c.at.ES9URL, Address: c.at.SMDPAddress, OID: c.member.Identity.OID(), Roots: pool}
-	before, err := serverCPU(ctx, c.at.BaseURL)
-	if err != nil {
-		return nil, err
-	}
-	result := bench.Run(ctx, target, downloads, clients, !c.NewTLS, func(done int) { say("%d of %d downloads", done, c.Downloads) })
-	if c.customer != nil && result.Errors == 0 && ctx.Err() == nil {
-		// What follows a download is part of its price.
-		if err := c.customer.settled(ctx, reserved, clients); err != nil {
+	var floor *bench.FloorProcess
+	if !c.NoFloor {
+		if floor, err = startFloor(ctx); err != nil {
+			return nil, err
+		}
+		defer floor.Stop()
+		if _, err := floor.CPU(ctx, 100+clients, clients, !c.NewTLS); err != nil { // not counted
 			return nil, err
 		}
 	}
-	after, err := serverCPU(ctx, c.at.BaseURL)
-	if err != nil {
-		return nil, err
+	// The floor is measured between slices of the load: what else the machine
+	// does, and how fast its processor goes, is then the same for both.
+	result, used, slice := &bench.Result{}, 0.0, max((c.Downloads+loadSlices-1)/loadSlices, clients)
+	for part := range slices.Chunk(downloads, slice) {
+		if floor != nil {
+			cost, err := floor.CPU(ctx, len(part), clients, !c.NewTLS)
+			if err != nil {
+				return nil, err
+			}
+			figures.FloorCPU += cost * float64(len(part)) / float64(c.Downloads)
+		}
+		before, err := serverCPU(ctx, c.at.BaseURL)
+		if err != nil {
+			return nil, err
+		}
+		done := result.Downloads
+		result.Join(bench.Run(ctx, target, part, clients, !c.NewTLS, func(more int) { say("%d of %d downloads", done+more, c.Downloads) }))
+		if c.customer != nil && result.Errors == 0 && ctx.Err() == nil {
+			// What follows a download is part of its price.
+			if err := c.customer.settled(ctx, reserved[done:done+len(part)], clients); err != nil {
+				return nil, err
+			}
+		}
+		after, err := serverCPU(ctx, c.at.BaseURL)
+		if err != nil {
+			return nil, err
+		}
+		used += after - before
 	}
 	say("")
 	figures.PerSecond, figures.Errors, figures.Downloads = result.PerSecond(), result.Errors, result.Downloads
 	figures.P50, figures.P95, figures.P99 = result.Percentile(0.50), result.Percentile(0.95), result.Percentile(0.99)
 	figures.Seconds, figures.firstErr = result.Elapsed.Seconds(), result.FirstErr
 	if result.Downloads > 0 {
-		figures.ServerCPU = (after - before) * 1000 / float64(result.Downloads)
+		figures.ServerCPU = used * 1000 / float64(result.Downloads)
 	}
 	for _, step := range []string{rsp.FnInitiateAuthentication, rsp.FnAuthenticateClient, rsp.FnGetBoundProfilePackage, rsp.FnHandleNotification} {
 		figures.Steps[step] = result.StepPercentile(step, 0.50)

@@ -39,6 +39,8 @@ type settings struct {
 	Trust       []*trust.Set   // for calls of ours to SM-DSs and operators
 	OperatorCA  *x509.CertPool // vouch for operators by name; nil where only keys count
 	RetryFailed int            // installations
+
+	OrderLifetime time.Duration // 0 has orders never expire
 }
 
 // An rspListener is one port of the SM-DP+ with the trust that it stands for.
@@ -83,6 +85,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		Addresses: s.SMDPAddress,
 		Progress:  func(ctx context.Context, infos []rsp.ProgressInfo) error { return progress(ctx, infos) },
 		Trust:     client.config, ClientCertificate: client.certificate, RetryInstallations: s.RetryFailed,
+		OrderLifetime: s.OrderLifetime,
 	})
 	if err != nil {
 		return nil, err

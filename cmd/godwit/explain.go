@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"godwit/explain"
 )
@@ -58,7 +59,11 @@ func (c explainCommand) run(in io.Reader, out, problems io.Writer) error {
 	if entries := explain.Find(text); len(entries) > 0 {
 		return c.printEntries(out, entries)
 	}
-	if b, err := explain.Decode(text); err == nil {
+	b, err := explain.Decode(text)
+	if err != nil && !utf8.ValidString(text) {
+		b, err = []byte(text), nil // a file of DER
+	}
+	if err == nil {
 		list, err := explain.Message(b)
 		if err == nil && (explain.Known(list) || len(b) > 4) {
 			return c.printMessage(out, list)
@@ -103,7 +108,7 @@ func (c explainCommand) unknown(out, problems io.Writer, text string) error {
 	if len(text) > 60 {
 		text = text[:60] + "…"
 	}
-	fmt.Fprintf(problems, "godwit: nothing is known about %q: it is no code, and no message in hexadecimal or base64\n", text)
+	fmt.Fprintf(problems, "godwit: nothing is known about %q: it is no code, and no whole message in hexadecimal or base64\n", text)
 	for _, e := range near {
 		fmt.Fprintf(problems, "  perhaps  %-16s %s\n", e.Code, e.Title)
 	}

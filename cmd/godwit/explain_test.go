@@ -29,6 +29,8 @@ func TestExplain(t *testing.T) {
 		{"message in hexadecimal", "", []string{pir}, 0, []string{"BF27 ProfileInstallationResultData", "| install 5 12"}, nil},
 		{"message from standard input", "vycigAEBvy8KgAEBgQIHgAwBYQYDiDcK\nogWhA4EBCQ==", []string{"-"}, exitFailed, nil, []string{"nothing is known"}},
 		{"good message from standard input", "vy4A\n", []string{"-"}, 0, []string{"BF2E GetEUICCChallenge"}, nil},
+		{"message cut off", "", []string{pir[:40]}, exitFailed, nil, []string{"no whole message"}},
+		{"DER from standard input", "\xBF\x2E\x00", []string{"-"}, 0, []string{"BF2E GetEUICCChallenge"}, nil},
 		{"nothing", "", nil, exitUsage, nil, []string{"what is to be explained"}},
 		{"unknown code", "", []string{"83999"}, exitFailed, nil, []string{"perhaps", "83000"}},
 		{"words", "", []string{"confirmation", "code"}, exitFailed, nil, []string{"8.2.7/3.8"}},

@@ -22,16 +22,17 @@ import (
 // serveCommand runs the server.
 type serveCommand struct {
 	dataFlags
-	Listen        string   `help:"Where the APIs listen." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	RSPListen     []string `help:"Where the SM-DP+ listens, with the trust set that the port stands for. Repeat it for several." default:"127.0.0.1:8443" placeholder:"HOST:PORT[=SET]"`
-	PublicURL     string   `help:"Address of the APIs as clients see it, for links." placeholder:"URL"`
-	SMDPAddress   []string `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
-	ProfileType   string   `help:"Profile type of reservations." default:"lte-5g"`
-	OperatorCA    []string `name:"operator-ca" type:"existingfile" help:"Certificates of the authorities that may vouch for operators by the name in their client certificates, PEM." placeholder:"FILE"`
-	RetryFailed   int      `name:"retry-failed-installations" help:"How often an order may be downloaded again after the eUICC has reported a failed installation." placeholder:"N"`
-	CallbackAllow []string `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
-	DebugListen   string   `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
-	Verbose       bool     `short:"v" help:"Log every request and step."`
+	Listen        string        `help:"Where the APIs listen." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	RSPListen     []string      `help:"Where the SM-DP+ listens, with the trust set that the port stands for. Repeat it for several." default:"127.0.0.1:8443" placeholder:"HOST:PORT[=SET]"`
+	PublicURL     string        `help:"Address of the APIs as clients see it, for links." placeholder:"URL"`
+	SMDPAddress   []string      `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
+	ProfileType   string        `help:"Profile type of reservations." default:"lte-5g"`
+	OperatorCA    []string      `name:"operator-ca" type:"existingfile" help:"Certificates of the authorities that may vouch for operators by the name in their client certificates, PEM." placeholder:"FILE"`
+	OrderLifetime time.Duration `help:"How long after ConfirmOrder a profile may be downloaded, as 720h; without it orders do not expire." placeholder:"DURATION"`
+	RetryFailed   int           `name:"retry-failed-installations" help:"How often an order may be downloaded again after the eUICC has reported a failed installation." placeholder:"N"`
+	CallbackAllow []string      `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
+	DebugListen   string        `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
+	Verbose       bool          `short:"v" help:"Log every request and step."`
 }
 
 func (c serveCommand) Run(ctx context.Context) error {
@@ -86,7 +87,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 			}
 		}
 	}()
-	config := settings{API: api, ProfileType: c.ProfileType, RetryFailed: c.RetryFailed}
+	config := settings{API: api, ProfileType: c.ProfileType, RetryFailed: c.RetryFailed, OrderLifetime: c.OrderLifetime}
 	if config.OperatorCA, err = operatorAuthorities(c.OperatorCA); err != nil {
 		return nil, fmt.Errorf("--operator-ca: %w", err)
 	}

@@ -44,6 +44,9 @@ func (c serveCommand) Validate() error {
 	if scheme, _, _ := strings.Cut(c.Database, ":"); scheme != "" && scheme != "sqlite" && scheme != "postgres" && scheme != "postgresql" {
 		return fmt.Errorf("--database: a database is sqlite, sqlite:PATH or postgres://…, not of kind %q", scheme)
 	}
+	if c.OrderLifetime < 0 {
+		return fmt.Errorf("--order-lifetime: a time of 1s or more, as 720h, not %s", c.OrderLifetime)
+	}
 	if c.MasterKey != "" {
 		if _, err := db.ParseMasterKey(c.MasterKey); err != nil {
 			return fmt.Errorf("--master-key: %w", err)

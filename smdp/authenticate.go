@@ -177,7 +177,7 @@ func (l *Listener) offer(ctx context.Context, c *client) (*rsp.AuthenticateClien
 		answer = &rsp.AuthenticateClientResponse{
 			Header:          rsp.Succeeded,
 			TransactionID:   c.id,
-			ProfileMetadata: t.metadataOf(p.ICCID).Append(nil),
+			ProfileMetadata: l.metadataOf(t, p.ICCID).Append(nil),
 			SMDPSigned2:     raw,
 			SMDPSignature2:  rsp.AppendSignature(nil, signature),
 			SMDPCertificate: c.pair.identity.PB.Certificate.Raw,

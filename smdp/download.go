@@ -237,7 +237,7 @@ func (l *Listener) bind(ctx context.Context, r *run, p *profile, identity *pki.I
 		EUICCKey:      b.otpk,
 		Keys:          rsp.DeriveKeys(z[:], host, r.eid),
 		OID:           identity.OID(),
-		Metadata:      t.metadataOf(p.ICCID).AppendStored(nil),
+		Metadata:      l.metadataOf(t, p.ICCID).AppendStored(nil),
 		ProfileKeys:   b.keys,
 		Profile:       upp,
 	}

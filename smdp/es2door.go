@@ -12,12 +12,24 @@ import (
 func (l *Listener) es2Doors(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnDownloadOrder, es2Function(l, rsp.FnDownloadOrder, l.downloadOrders,
 		func(h rsp.ResponseHeader) rsp.DownloadOrderResult { return rsp.DownloadOrderResult{Header: h} }))
-	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnConfirmOrder, es2Function(l, rsp.FnConfirmOrder, l.confirmOrders,
+	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnConfirmOrder, es2Function(l, rsp.FnConfirmOrder, l.confirmHere,
 		func(h rsp.ResponseHeader) rsp.ConfirmOrderResult { return rsp.ConfirmOrderResult{Header: h} }))
 	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnReleaseProfile, es2Function(l, rsp.FnReleaseProfile, l.releaseProfiles,
 		func(h rsp.ResponseHeader) rsp.ReleaseProfileResult { return rsp.ReleaseProfileResult{Header: h} }))
 	mux.HandleFunc("POST "+rsp.PathES2+rsp.FnCancelOrder, es2Function(l, rsp.FnCancelOrder, l.cancelOrders,
 		func(h rsp.ResponseHeader) rsp.CancelOrderResult { return rsp.CancelOrderResult{Header: h} }))
+}
+
+// confirmHere is ConfirmOrder of an operator at this listener: the eUICCs that it
+// has in mind trust what this listener shows.
+func (l *Listener) confirmHere(ctx context.Context, op *Operator, calls []rsp.ConfirmOrder) ([]rsp.ConfirmOrderResult, error) {
+	answers, err := l.confirmOrders(ctx, op, calls)
+	for i := range answers {
+		if answers[i].SMDPAddress == l.Address() {
+			answers[i].SMDPAddress = l.address()
+		}
+	}
+	return answers, err
 }
 
 func es2Function[Q, R any](l *Listener, name string, call func(context.Context, *Operator, []Q) ([]R, error), failed func(rsp.ResponseHeader) R) http.HandlerFunc {

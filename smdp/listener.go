@@ -20,6 +20,10 @@ import (
 // not trust the same CIs.
 type Trust struct {
 	Identities []*pki.Identity
+	// Address is the one of the server's addresses at which this listener is
+	// reached: eUICCs that load a profile here are told to report to it, since
+	// another port may not show a certificate that they trust. "" is the first.
+	Address string
 	// Roots are the CIs with what they have revoked and the names that they had
 	// before; nil for the CIs of Identities as they stand there.
 	Roots *pki.Roots
@@ -78,6 +82,14 @@ func (s *Server) Listen(t Trust) (*Listener, error) {
 		}
 	}
 	return l, nil
+}
+
+// address is where this listener is reached.
+func (l *Listener) address() string {
+	if l.trust.Address == "" {
+		return l.Address()
+	}
+	return l.trust.Address
 }
 
 // choose finds the CIs of a run: the first under which the eUICC signs and that

@@ -310,10 +310,19 @@ func (s *Server) loadType(ctx context.Context, id string) (*loadedType, error) {
 	return loaded, nil
 }
 
-// metadataOf returns the metadata of one profile of the type.
-func (t *loadedType) metadataOf(iccid ident.ICCID) *rsp.Metadata {
+// metadataOf returns the metadata of one profile of the type, as it is loaded
+// through this listener.
+func (l *Listener) metadataOf(t *loadedType, iccid ident.ICCID) *rsp.Metadata {
 	m := t.metadata
 	m.ICCID = iccid
+	if here := l.address(); here != l.Address() {
+		m.Notifications = slices.Clone(m.Notifications)
+		for i := range m.Notifications {
+			if m.Notifications[i].Address == l.Address() {
+				m.Notifications[i].Address = here
+			}
+		}
+	}
 	return &m
 }
 

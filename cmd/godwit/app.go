@@ -46,7 +46,8 @@ type settings struct {
 // An rspListener is one port of the SM-DP+ with the trust that it stands for.
 type rspListener struct {
 	net.Listener
-	Set *trust.Set
+	Set     *trust.Set
+	Address string // of the SM-DP+, as LPAs with this trust see it
 }
 
 // An app is everything that one server process runs. This page is where the
@@ -95,7 +96,9 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		if err != nil {
 			return nil, err
 		}
-		listener, err := a.smdp.Listen(smdp.Trust{Identities: l.Set.Identities(), Roots: roots, Operators: s.OperatorCA})
+		listener, err := a.smdp.Listen(smdp.Trust{
+			Identities: l.Set.Identities(), Address: l.Address, Roots: roots, Operators: s.OperatorCA,
+		})
 		if err != nil {
 			return nil, fmt.Errorf("set %s: %w", l.Set.Name, err)
 		}

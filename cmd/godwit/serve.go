@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -25,7 +26,7 @@ type serveCommand struct {
 	Listen        string        `help:"Where the APIs listen." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 	RSPListen     []string      `help:"Where the SM-DP+ listens, with the trust set that the port stands for. Repeat it for several." default:"127.0.0.1:8443" placeholder:"HOST:PORT[=SET]"`
 	PublicURL     string        `help:"Address of the APIs as clients see it, for links." placeholder:"URL"`
-	SMDPAddress   []string      `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
+	SMDPAddress   []string      `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it, at the port of one trust set or at all; that of the first port is announced in activation codes. Default: localhost with the port." placeholder:"HOST[:PORT][=SET]"`
 	ProfileType   string        `help:"Profile type of reservations." default:"lte-5g"`
 	OperatorCA    []string      `name:"operator-ca" type:"existingfile" help:"Certificates of the authorities that may vouch for operators by the name in their client certificates, PEM." placeholder:"FILE"`
 	OrderLifetime time.Duration `help:"How long after ConfirmOrder a profile may be downloaded, as 720h; without it orders do not expire." placeholder:"DURATION"`
@@ -96,20 +97,15 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	sets := make([]string, len(c.RSPListen))
 	for i, listen := range c.RSPListen {
-		address, set, named := strings.Cut(listen, "=")
-		if !named {
-			set = testSet
-		}
+		address, _, _ := strings.Cut(listen, "=")
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			return nil, fmt.Errorf("--rsp-listen: %w", err)
 		}
 		closers = append(closers, l.Close)
-		config.RSP, sets[i] = append(config.RSP, rspListener{Listener: l}), set
+		config.RSP, sets[i] = append(config.RSP, rspListener{Listener: l}), setOf(listen)
 	}
-	if config.SMDPAddress = c.SMDPAddress; len(config.SMDPAddress) == 0 {
-		config.SMDPAddress = []string{defaultAddress(config.RSP[0].Addr())}
-	}
+	config.address(c.SMDPAddress, sets)
 	if c.PublicURL != "" {
 		if config.PublicURL, err = web.ParsePublicURL(c.PublicURL); err != nil {
 			return nil, fmt.Errorf("--public-url: %w", err)
@@ -120,7 +116,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 
 	hosts := tlsHosts(config.SMDPAddress)
-	fresh, key, err := c.create(hosts)
+	fresh, key, err := c.create(hosts, sets)
 	if err != nil {
 		return nil, err
 	}
@@ -229,6 +225,30 @@ func callbackOptions(allow []string) (o callback.Options, err error) {
 		o.Allow = append(o.Allow, prefix)
 	}
 	return o, nil
+}
+
+// address says under which address each port is reached: the one given for its
+// set, else the first that was given for all, else its own.
+func (s *settings) address(given, sets []string) {
+	ofSet := map[string]string{}
+	for _, g := range given {
+		address, set, _ := strings.Cut(g, "=")
+		s.SMDPAddress = append(s.SMDPAddress, address)
+		if _, there := ofSet[set]; !there {
+			ofSet[set] = address
+		}
+	}
+	for i := range s.RSP {
+		address := cmp.Or(ofSet[sets[i]], ofSet[""])
+		if address == "" {
+			address = defaultAddress(s.RSP[i].Addr())
+			s.SMDPAddress = append(s.SMDPAddress, address)
+		}
+		s.RSP[i].Address = address
+	}
+	announced := s.RSP[0].Address
+	s.SMDPAddress = slices.DeleteFunc(s.SMDPAddress, func(a string) bool { return a == announced })
+	s.SMDPAddress = append([]string{announced}, s.SMDPAddress...)
 }
 
 // defaultAddress is how LPAs on this machine reach a listener.

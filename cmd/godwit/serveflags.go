@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,9 +29,13 @@ func (c serveCommand) Validate() error {
 			return fmt.Errorf("--rsp-listen: %q is not HOST:PORT=SET; sets are listed by `godwit pki show`", listen)
 		}
 	}
-	for _, address := range c.SMDPAddress {
+	for _, given := range c.SMDPAddress {
+		address, set, named := strings.Cut(given, "=")
 		if err := checkSMDPAddress(address); err != nil {
 			return fmt.Errorf("--smdp-address: %w", err)
+		}
+		if named && !slices.ContainsFunc(c.RSPListen, func(l string) bool { return setOf(l) == set }) {
+			return fmt.Errorf("--smdp-address: %q names the set %q, and no --rsp-listen does", given, set)
 		}
 	}
 	if c.PublicURL != "" {
@@ -53,6 +58,14 @@ func (c serveCommand) Validate() error {
 		}
 	}
 	return nil
+}
+
+// setOf returns the trust set that an --rsp-listen names.
+func setOf(listen string) string {
+	if _, set, named := strings.Cut(listen, "="); named {
+		return set
+	}
+	return testSet
 }
 
 // checkListen refuses what is no address to listen at; port 0 is any free one.

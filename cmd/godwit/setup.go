@@ -67,9 +67,9 @@ func (f dataFlags) addresses() (a addresses, err error) {
 }
 
 // create makes what is missing in a data directory before its database can be
-// opened: the directory, the master key, the private test CI. It never touches
-// what is there.
-func (f dataFlags) create(hosts []string) (fresh bool, key db.MasterKey, err error) {
+// opened: the directory, the master key, and the private test CI if a port stands
+// for it. It never touches what is there.
+func (f dataFlags) create(hosts, sets []string) (fresh bool, key db.MasterKey, err error) {
 	if err := os.MkdirAll(f.Data, 0o700); err != nil {
 		return false, key, err
 	}
@@ -91,7 +91,7 @@ func (f dataFlags) create(hosts []string) (fresh bool, key db.MasterKey, err err
 	} else if err != nil {
 		return false, key, err
 	}
-	if _, err := os.Stat(f.pkiDir()); errors.Is(err, fs.ErrNotExist) {
+	if slices.Contains(sets, testSet) && !exists(filepath.Join(f.pkiDir(), testSet)) {
 		set, err := trust.NewTest(testSet, hosts, time.Now())
 		if err != nil {
 			return false, key, err

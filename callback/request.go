@@ -20,16 +20,16 @@ import (
 	"code.dny.dev/ssrf"
 
 	"godwit/db"
+	"godwit/fault"
 )
 
 // bodyLimit is how much of an answer is read, only so that the connection can
 // be used again; nothing in there matters.
 const bodyLimit = 64 << 10
 
-// newClient makes the client for requests to strangers' servers. It follows no
-// redirects and knows no proxy, and the address that is checked is the address
-// that is dialled, so a name that changes its mind gains nothing.
-func newClient(o Options) *http.Client {
+// newGuard makes what decides about addresses: public ones and those that were
+// allowed.
+func newGuard(o Options) *ssrf.Guardian {
 	var v4, v6 []netip.Prefix
 	for _, p := range o.Allow {
 		if p.Addr().Is4() {
@@ -38,7 +38,49 @@ func newClient(o Options) *http.Client {
 			v6 = append(v6, p.Masked())
 		}
 	}
-	guard := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
+	return ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
+}
+
+// allowsHost reports whether a host, with or without its port, may be at any
+// address.
+func (o Options) allowsHost(host, address string) bool {
+	return slices.Contains(o.AllowHosts, host) || slices.Contains(o.AllowHosts, address)
+}
+
+// Check refuses a callback URL that can never be called: one that is no absolute
+// http or https URL, or whose host is an address that callbacks may not reach.
+// Names are judged when they are called, by what they lead to then. field is the
+// parameter's name, for the refusal. No URL is no callback.
+func (s *Sender) Check(field, raw string) error {
+	if raw == "" {
+		return nil
+	}
+	if err := CheckURL(field, raw); err != nil {
+		return err
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return fault.Field(field, "%.100q is not an absolute http or https URL", raw)
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	if err != nil || s.options.allowsHost(u.Hostname(), u.Host) {
+		return nil
+	}
+	network := "tcp4"
+	if ip.Is6() {
+		network = "tcp6"
+	}
+	if err := newGuard(s.options).Safe(network, netip.AddrPortFrom(ip, 80).String(), nil); err != nil {
+		return fault.Field(field, "callbacks go to public addresses, and %s is none that this server may call; its operator can allow it (--callback-allow)", u.Host)
+	}
+	return nil
+}
+
+// newClient makes the client for requests to strangers' servers. It follows no
+// redirects and knows no proxy, and the address that is checked is the address
+// that is dialled, so a name that changes its mind gains nothing.
+func newClient(o Options) *http.Client {
+	guard := newGuard(o)
 	// A request that is given up leaves its dial behind; it may not last.
 	open := &net.Dialer{Timeout: 10 * time.Second}
 	guarded := &net.Dialer{Timeout: open.Timeout, Control: guard.Safe}
@@ -47,7 +89,7 @@ func newClient(o Options) *http.Client {
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 				host, _, err := net.SplitHostPort(address)
-				if err == nil && (slices.Contains(o.AllowHosts, host) || slices.Contains(o.AllowHosts, address)) {
+				if err == nil && o.allowsHost(host, address) {
 					return open.DialContext(ctx, network, address)
 				}
 				return guarded.DialContext(ctx, network, address)

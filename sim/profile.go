@@ -87,6 +87,9 @@ func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 			return Profile{}, fault.Field("Eid", "must be 32 decimal digits, not %.60q; examples in documentation hide some digits behind letters", r.EID)
 		}
 	}
+	if err := s.Callbacks.Check("CallbackUrl", r.Callback.URL); err != nil {
+		return Profile{}, err
+	}
 	if r.Type == "" {
 		r.Type = s.ProfileType
 	}

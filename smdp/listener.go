@@ -64,11 +64,13 @@ func (s *Server) Listen(t Trust) (*Listener, error) {
 		if err := i.Verify(s.cfg.Now()); err != nil {
 			return nil, fmt.Errorf("smdp: identity under CI %X: %w", i.ID(), err)
 		}
-		if l.roots.Lookup(i.ID()) != nil {
-			continue
+		if l.roots.Lookup(i.ID()) == nil {
+			if err := l.roots.Add(i.CI); err != nil {
+				return nil, fmt.Errorf("smdp: CI %X: %w", i.ID(), err)
+			}
 		}
-		if err := l.roots.Add(i.CI); err != nil {
-			return nil, fmt.Errorf("smdp: CI %X: %w", i.ID(), err)
+		if err := l.notRevoked(i); err != nil {
+			return nil, err
 		}
 	}
 	for _, ci := range l.roots.IDs() {
@@ -82,6 +84,24 @@ func (s *Server) Listen(t Trust) (*Listener, error) {
 		}
 	}
 	return l, nil
+}
+
+// notRevoked refuses to serve with a certificate of our own that its CI has
+// revoked: peers with the list would refuse it, and those without must not be
+// served.
+func (l *Listener) notRevoked(i *pki.Identity) error {
+	for _, own := range []struct {
+		role       pki.Role
+		credential *pki.Credential
+	}{{pki.DPAuth, i.Auth}, {pki.DPPB, i.PB}, {pki.DPTLS, i.TLS}} {
+		if own.credential == nil {
+			continue
+		}
+		if _, err := l.roots.VerifyServer(own.role, own.credential.Certificate.Raw, i.ID()); err != nil {
+			return fmt.Errorf("smdp: this server's own certificate: %w", err)
+		}
+	}
+	return nil
 }
 
 // address is where this listener is reached.

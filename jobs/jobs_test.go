@@ -313,6 +313,22 @@ func TestStopWaits(t *testing.T) {
 	})
 }
 
+// TestStoppedWhileStarting ends the queue at any moment of its start: that is no
+// error.
+func TestStoppedWhileStarting(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		for wait := time.Duration(0); wait < 20*time.Millisecond; wait += 500 * time.Microsecond {
+			q := newQueue(t, d)
+			jobs.Register(q, func(context.Context, jobs.Job[greet]) error { return nil })
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			if err := q.Run(ctx); err != nil {
+				t.Errorf("stopped after %s: %v", wait, err)
+			}
+			cancel()
+		}
+	})
+}
+
 func TestEvery(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		q := newQueue(t, d)

@@ -36,26 +36,34 @@ func TestKilledInTheMiddleOfDownloads(t *testing.T) {
 		f := newFleet(t, p.set(), 100)
 		f.reserve(p, hooks.url())
 
-		// Killed twice, at moments that the load itself chooses.
-		kill := make(chan struct{}, 2)
+		// Killed twice, at moments that the load itself chooses; the device that
+		// chose goes on when the server is back.
+		kill, back := make(chan struct{}), make(chan struct{})
 		f.installed = func(n int) {
 			if n == 20 || n == 60 {
 				kill <- struct{}{}
+				<-back
 			}
 		}
 		finished := make(chan error, 1)
 		go func() { finished <- f.download(t.Context(), nil) }()
-		for range 2 {
+		for killed := 0; ; {
 			select {
 			case <-kill:
+				p.kill()
+				p.start()
+				killed++
+				back <- struct{}{}
+				continue
 			case err := <-finished:
-				t.Fatalf("all downloads ended before the server was killed: %v", err)
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
-			p.kill()
-			p.start()
-		}
-		if err := <-finished; err != nil {
-			t.Fatal(err)
+			if killed != 2 {
+				t.Fatalf("the server was killed %d times, want 2", killed)
+			}
+			break
 		}
 		f.check(p)
 		for _, d := range f.devices {

@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"tlv", "fault", "ident", "milenage", "internal/reference"},
 	{"pki", "saip", "db"},
 	{"rsp", "explain", "jobs"},
-	{"event", "callback", "es2", "trust"},
+	{"event", "callback", "es2", "trust", "smsc"},
 	{"account"},
 	{"sim"},
 	{"web"},
@@ -29,7 +29,7 @@ var floors = [][]string{
 }
 
 // helpers are imported by tests alone.
-var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres"}
+var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest"}
 
 // beside stand the chip and its assistant. They share wire formats with the
 // servers and nothing else, so that they can catch a server's mistakes.
@@ -49,6 +49,7 @@ var sole = map[string]string{
 	"github.com/pressly/goose":      "db",
 	"github.com/riverqueue/river":   "jobs",
 	"code.dny.dev/ssrf":             "callback",
+	"github.com/linxGnu/gosmpp":     "smsc",
 	"github.com/ProtonMail":         "pki",
 	"github.com/alecthomas/kong":    "cmd/godwit",
 	"github.com/twilio/twilio-go":   "", // tests only

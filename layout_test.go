@@ -17,12 +17,13 @@ import (
 // floors are the packages of the module from the ground up. A package imports
 // only from floors below its own. docs/architecture.md says what each is for.
 var floors = [][]string{
-	{"tlv", "fault", "ident", "milenage", "internal/reference"},
+	{"tlv", "fault", "ident", "milenage", "printout", "internal/reference"},
 	{"pki", "saip", "db"},
 	{"rsp", "explain", "jobs"},
 	{"event", "callback", "es2", "trust", "smsc"},
 	{"account"},
 	{"sim"},
+	{"bulk"},
 	{"web"},
 	{"supersim", "smdp", "carrier"},
 	{"cmd/godwit"},
@@ -52,6 +53,7 @@ var sole = map[string]string{
 	"github.com/linxGnu/gosmpp":     "smsc",
 	"github.com/ProtonMail":         "pki",
 	"github.com/alecthomas/kong":    "cmd/godwit",
+	"codeberg.org/go-pdf":           "printout",
 	"github.com/twilio/twilio-go":   "", // tests only
 	"github.com/getkin/kin-openapi": "", // tests only
 }

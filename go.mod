@@ -23,6 +23,8 @@ require (
 	rsc.io/qr v0.2.0
 )
 
+require layeh.com/radius v0.0.0-20231213012653-1006025d24f8 // indirect
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

@@ -23,6 +23,7 @@ var floors = [][]string{
 	{"event", "callback", "es2", "trust", "smsc"},
 	{"account"},
 	{"sim"},
+	{"usage"},
 	{"bulk"},
 	{"web"},
 	{"supersim", "smdp", "carrier"},
@@ -52,6 +53,7 @@ var sole = map[string]string{
 	"code.dny.dev/ssrf":             "callback",
 	"github.com/linxGnu/gosmpp":     "smsc",
 	"github.com/ProtonMail":         "pki",
+	"layeh.com/radius":              "usage",
 	"github.com/alecthomas/kong":    "cmd/godwit",
 	"codeberg.org/go-pdf":           "printout",
 	"github.com/twilio/twilio-go":   "", // tests only

@@ -64,6 +64,11 @@ func (s *Store) Used(ctx context.Context, tx *db.Tx, sid, why string) error {
 	return s.storeSim(ctx, tx, was, is, why)
 }
 
+// Sync has the core network told again what a Sim is, after the transaction.
+func (s *Store) Sync(ctx context.Context, tx *db.Tx, sid string) error {
+	return s.Jobs.Add(ctx, tx, syncSimArgs{SIM: sid})
+}
+
 // Conditions select the rows of a list. The zero value selects all.
 type Conditions struct{ w where }
 

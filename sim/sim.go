@@ -318,5 +318,11 @@ func (s *Store) storeSim(ctx context.Context, tx *db.Tx, was, is Sim, why string
 	if why != "" {
 		data["reason"] = why
 	}
-	return s.record(ctx, tx, event.Event{Kind: kind, Subject: is.SID, Account: is.Account, Data: data})
+	if err := s.record(ctx, tx, event.Event{Kind: kind, Subject: is.SID, Account: is.Account, Data: data}); err != nil {
+		return err
+	}
+	if s.Changed == nil || was.Account == is.Account && was.Fleet == is.Fleet && was.Status == is.Status {
+		return nil
+	}
+	return s.Changed(ctx, tx, was, is)
 }

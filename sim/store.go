@@ -32,6 +32,14 @@ type Store struct {
 	// be read so.
 	NarrowCallbacks bool
 
+	// What packages above have to do with changes here. Changed is called in
+	// the transaction that changes a Sim's account, Fleet or status,
+	// FleetChanged in that of a Fleet. DataOff tells whether a Sim is to have no
+	// data service although its Fleet has. Each may be nil.
+	Changed      func(ctx context.Context, tx *db.Tx, was, is Sim) error
+	FleetChanged func(ctx context.Context, tx *db.Tx, was, is Fleet) error
+	DataOff      func(ctx context.Context, q db.Query, one Sim) (bool, error)
+
 	Now func() time.Time // the clock, time.Now if nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"godwit/account"
 	"godwit/callback"
+	"godwit/charge"
 	"godwit/db"
 	"godwit/event"
 	"godwit/jobs"
@@ -19,6 +20,7 @@ type Store struct {
 	Events    *event.Log
 	Accounts  *account.Store
 	Callbacks *callback.Sender
+	Ledger    *charge.Ledger // charges profiles that become available; none are if nil
 	Preparer  Preparer
 	Network   CoreNetwork
 	Catalogue *Catalogue // what Networks there are, [Builtin] if nil

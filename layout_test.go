@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"event", "callback", "es2", "trust", "smsc"},
 	{"account"},
 	{"sim"},
-	{"usage"},
+	{"usage", "command"},
 	{"bulk"},
 	{"web"},
 	{"supersim", "smdp", "carrier"},

@@ -191,6 +191,9 @@ func (c *Client) current() *link {
 	return c.link
 }
 
+// Ready reports whether messages can be sent now.
+func (c *Client) Ready() bool { return c.current() != nil }
+
 // Submit hands a message to the SMSC and returns the identifier under which the
 // SMSC has accepted it. The error is [ErrUnbound], [ErrDoubt], a [*Refusal] or
 // that of ctx, while the message has not left.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"godwit/account"
+	"godwit/command"
 	"godwit/fault"
 	"godwit/sim"
 	"godwit/web"
@@ -30,16 +31,22 @@ type Options struct {
 	// Concurrent bounds the requests of one account under way, no bound if
 	// zero.
 	Concurrent int
+	// Commands keeps SMS and IP commands.
+	Commands *command.Store
 }
 
-type door struct{ sims *sim.Store }
+type door struct {
+	sims     *sim.Store
+	commands *command.Store
+}
 
 // New returns the handler of all paths below /v1.
 func New(sims *sim.Store, o Options) http.Handler {
-	d := &door{sims}
+	d := &door{sims: sims, commands: o.Commands}
 	var routes web.Routes
 	for _, resource := range [][]web.Route{
 		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(),
+		d.smsRoutes(), d.ipRoutes(),
 	} {
 		routes = append(routes, resource...)
 	}

@@ -23,7 +23,10 @@ require (
 	rsc.io/qr v0.2.0
 )
 
-require layeh.com/radius v0.0.0-20231213012653-1006025d24f8 // indirect
+require (
+	go.mongodb.org/mongo-driver/v2 v2.9.3
+	layeh.com/radius v0.0.0-20231213012653-1006025d24f8 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -64,19 +64,27 @@ create table bulk_order (
 );
 create index bulk_order_page on bulk_order (account_sid, created_at, sid);
 
--- A chunk is what one transaction stores of an order.
+-- What an order asks for, chunk by chunk. It is stored while the request is
+-- read, before there is an order; what no order claims is swept away.
+create table bulk_lines (
+	order_sid  text   not null,
+	number     bigint not null, -- from 0
+	lines      text   not null, -- JSON
+	created_at bigint not null,
+	primary key (order_sid, number)
+);
+
+-- A chunk is what one transaction reserves of an order.
 create table bulk_chunk (
 	order_sid text   not null,
 	number    bigint not null, -- from 0
 	first     bigint not null, -- item of the order that it begins with, from 1
 	items     bigint not null,
-	lines     text   not null, -- JSON
-	state     text   not null check (state in ('loading', 'waiting', 'reserved', 'done', 'canceled')),
+	state     text   not null check (state in ('waiting', 'reserved', 'done', 'canceled')),
 	lease     bigint not null, -- until when a job holds it, or waits before it tries again
 	primary key (order_sid, number)
 );
 create index bulk_chunk_waiting on bulk_chunk (lease, number) where state in ('waiting', 'reserved');
-create index bulk_chunk_loading on bulk_chunk (lease) where state = 'loading';
 
 alter table esim_profile add column order_sid text;
 alter table esim_profile add column order_item bigint;
@@ -87,6 +95,7 @@ drop index esim_profile_order;
 alter table esim_profile drop column order_item;
 alter table esim_profile drop column order_sid;
 drop table bulk_chunk;
+drop table bulk_lines;
 drop table bulk_order;
 drop table charge;
 drop table price;

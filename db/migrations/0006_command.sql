@@ -64,6 +64,8 @@ create index ip_command_status on ip_command (account_sid, status, created_at, s
 create index ip_command_sim on ip_command (sim_sid, created_at, sid);
 create index ip_command_waiting on ip_command (lease, created_at) where status = 'queued';
 
--- Whose number a device's message comes from.
-create index profile_imsi on profile (imsi) where state <> 'available';
-create index profile_msisdn on profile (msisdn) where msisdn <> '';
+-- Whose number a device's message comes from is found by the indexes of 0005.
+
+-- Whose address a device's datagram comes from.
+create index usage_session_address on usage_session (addresses) where is_open;
+create index usage_session_addresses on usage_session (last_at) where is_open and addresses like '% %';

@@ -45,11 +45,12 @@ type Numbers interface {
 // Sessions knows which addresses devices have in their data sessions: what a
 // packet gateway reports, or a [Table].
 type Sessions interface {
-	// Addresses returns the addresses of a card's device, none while it is
+	// Addresses returns the addresses of a Sim's device, none while it is
 	// not attached.
-	Addresses(ctx context.Context, iccid ident.ICCID) ([]netip.Addr, error)
-	// Holder returns whose address it is now, empty for nobody's.
-	Holder(ctx context.Context, a netip.Addr) (ident.ICCID, error)
+	Addresses(ctx context.Context, q db.Query, sim string) ([]netip.Addr, error)
+	// Holder returns the SID of the Sim whose device has the address now,
+	// empty for nobody's.
+	Holder(ctx context.Context, q db.Query, a netip.Addr) (sim string, err error)
 }
 
 // A Store keeps commands. Set its fields, call [Store.Register] before the job
@@ -65,6 +66,10 @@ type Store struct {
 	Numbers  Numbers
 	Port     *Port // nil where none is configured: then IP commands fail
 	Sessions Sessions
+
+	// Count, where it is set, counts a short message to or from a Sim, once
+	// for each and in the transaction that stores it.
+	Count func(ctx context.Context, tx *db.Tx, sim string) error
 
 	Now func() time.Time // the clock, time.Now if nil
 }
@@ -96,6 +101,13 @@ func (s *Store) now() time.Time {
 		return s.Now().UTC().Truncate(time.Microsecond)
 	}
 	return time.Now().UTC().Truncate(time.Microsecond)
+}
+
+func (s *Store) count(ctx context.Context, tx *db.Tx, sim string) error {
+	if s.Count == nil {
+		return nil
+	}
+	return s.Count(ctx, tx, sim)
 }
 
 // record appends an event of this package.

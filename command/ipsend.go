@@ -13,7 +13,6 @@ import (
 	"godwit/db"
 	"godwit/event"
 	"godwit/fault"
-	"godwit/ident"
 )
 
 // ipArgs is the job that sends all waiting datagrams.
@@ -68,7 +67,11 @@ func (s *Store) sendIP(ctx context.Context) error {
 // emit sends one datagram, and notes in it what became of it: an address, or an
 // error.
 func (s *Store) emit(ctx context.Context, m *IP) error {
-	addresses, err := s.Sessions.Addresses(ctx, m.ICCID)
+	var addresses []netip.Addr
+	err := s.DB.Read(ctx, func(q db.Query) (err error) {
+		addresses, err = s.Sessions.Addresses(ctx, q, m.SIM)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("look for the address of %s: %w", m.SIM, err)
 	}
@@ -128,22 +131,17 @@ type Datagram struct {
 // What comes from no device's address is passed over: the port may be reached by
 // strangers.
 func (s *Store) TakeDatagrams(ctx context.Context, all []Datagram) error {
-	iccids := make([]ident.ICCID, len(all))
-	for i, d := range all {
-		var err error
-		if iccids[i], err = s.Sessions.Holder(ctx, d.From.Addr()); err != nil {
-			return fmt.Errorf("look for the device at %s: %w", d.From, err)
-		}
-		if iccids[i] == "" {
-			slog.DebugContext(ctx, "a datagram from nobody", "from", d.From.String())
-		}
-	}
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		for i, d := range all {
-			if iccids[i] == "" {
+		for _, d := range all {
+			sid, err := s.Sessions.Holder(ctx, tx, d.From.Addr())
+			if err != nil {
+				return fmt.Errorf("look for the device at %s: %w", d.From, err)
+			}
+			if sid == "" {
+				slog.DebugContext(ctx, "a datagram from nobody", "from", d.From.String())
 				continue
 			}
-			if err := s.takeDatagram(ctx, tx, iccids[i], d); err != nil {
+			if err := s.takeDatagram(ctx, tx, sid, d); err != nil {
 				return err
 			}
 		}
@@ -151,8 +149,8 @@ func (s *Store) TakeDatagrams(ctx context.Context, all []Datagram) error {
 	})
 }
 
-func (s *Store) takeDatagram(ctx context.Context, tx *db.Tx, iccid ident.ICCID, d Datagram) error {
-	one, err := s.Sims.ByICCID(ctx, tx, iccid)
+func (s *Store) takeDatagram(ctx context.Context, tx *db.Tx, sid string, d Datagram) error {
+	one, err := s.Sims.BySID(ctx, tx, sid)
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
@@ -193,48 +191,4 @@ func (s *Store) takeDatagram(ctx context.Context, tx *db.Tx, iccid ident.ICCID, 
 		return err
 	}
 	return s.tell(ctx, tx, m.Account, m.SID, fleet.IPHook, ipParams(m, one))
-}
-
-// A Table is a [Sessions] that is a list: devices with fixed addresses.
-type Table map[ident.ICCID]netip.Addr
-
-// Addresses returns a card's address.
-func (t Table) Addresses(_ context.Context, iccid ident.ICCID) ([]netip.Addr, error) {
-	if a, ok := t[iccid]; ok {
-		return []netip.Addr{a}, nil
-	}
-	return nil, nil
-}
-
-// Holder returns whose address it is.
-func (t Table) Holder(_ context.Context, a netip.Addr) (ident.ICCID, error) {
-	for iccid, its := range t {
-		if its == a.Unmap() {
-			return iccid, nil
-		}
-	}
-	return "", nil
-}
-
-// Either asks several [Sessions] one after the other.
-type Either []Sessions
-
-// Addresses returns what the first knows that knows anything.
-func (e Either) Addresses(ctx context.Context, iccid ident.ICCID) ([]netip.Addr, error) {
-	for _, one := range e {
-		if all, err := one.Addresses(ctx, iccid); err != nil || len(all) > 0 {
-			return all, err
-		}
-	}
-	return nil, nil
-}
-
-// Holder returns what the first knows that knows anything.
-func (e Either) Holder(ctx context.Context, a netip.Addr) (ident.ICCID, error) {
-	for _, one := range e {
-		if iccid, err := one.Holder(ctx, a); err != nil || iccid != "" {
-			return iccid, err
-		}
-	}
-	return "", nil
 }

@@ -185,7 +185,7 @@ func (s *Store) advanceSMS(ctx context.Context, tx *db.Tx, m *SMS, to Status, pr
 		return err
 	}
 	if to == Sent {
-		if err := s.used(ctx, tx, one); err != nil {
+		if err := s.count(ctx, tx, m.SIM); err != nil {
 			return err
 		}
 	}
@@ -207,23 +207,4 @@ func smsParams(m SMS, one sim.Sim) []callback.Param {
 		{Name: "SimUniqueName", Value: one.UniqueName},
 		{Name: "Status", Value: string(m.Status)},
 	}
-}
-
-// enough is how many short messages either way make a ready Sim active.
-const enough = 5
-
-// used makes a Sim active that has been ready for enough messages.
-func (s *Store) used(ctx context.Context, tx *db.Tx, one sim.Sim) error {
-	if one.Status != sim.Ready {
-		return nil
-	}
-	var n int
-	if err := tx.QueryRowContext(ctx, `select count(*) from (select 1 from sms_command
-		where sim_sid = $1 and status in ('sent', 'delivered', 'received') limit 5) as few`, one.SID).Scan(&n); err != nil {
-		return fmt.Errorf("count the messages of %s: %w", one.SID, err)
-	}
-	if n < enough {
-		return nil
-	}
-	return s.Sims.Used(ctx, tx, one.SID, fmt.Sprintf("%d SMS commands", enough))
 }

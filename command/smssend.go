@@ -12,6 +12,7 @@ import (
 	"godwit/db"
 	"godwit/event"
 	"godwit/fault"
+	"godwit/sim"
 	"godwit/smsc"
 )
 
@@ -156,16 +157,16 @@ func (s *Store) submit(ctx context.Context, m SMS) error {
 // errLate ends a message that could not be handed over in time.
 var errLate = errors.New("out of time")
 
-func (s *Store) number(ctx context.Context, sid string) (n smsc.Number, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		one, err := s.Sims.BySID(ctx, q, sid)
-		if err != nil {
-			return err
-		}
-		n, err = s.Numbers.Number(ctx, one.ICCID)
+func (s *Store) number(ctx context.Context, sid string) (smsc.Number, error) {
+	var one sim.Sim
+	err := s.DB.Read(ctx, func(q db.Query) (err error) {
+		one, err = s.Sims.BySID(ctx, q, sid)
 		return err
 	})
-	return n, err
+	if err != nil {
+		return smsc.Number{}, err
+	}
+	return s.Numbers.Number(ctx, one.ICCID)
 }
 
 // settle stores what became of an attempt. What the SMSC has answered is stored

@@ -197,7 +197,7 @@ func (s *Store) takeText(ctx context.Context, tx *db.Tx, one sim.Sim, in smsc.In
 	}); err != nil {
 		return err
 	}
-	if err := s.used(ctx, tx, one); err != nil {
+	if err := s.count(ctx, tx, m.SIM); err != nil {
 		return err
 	}
 	return s.tell(ctx, tx, m.Account, m.SID, fleet.SMSHook, smsParams(m, one))

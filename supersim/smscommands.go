@@ -84,4 +84,3 @@ func commandFilter(f *web.Form, statuses []command.Status) command.Filter {
 		Direction: command.Direction(f.OneOf("Direction", words(command.Directions)...)),
 	}
 }
-

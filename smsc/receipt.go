@@ -90,6 +90,7 @@ func SameID(id string) []string {
 	add(strings.ToUpper(id))
 	add(strings.TrimLeft(id, "0"))
 	if n, err := strconv.ParseUint(id, 10, 64); err == nil {
+		add(fmt.Sprintf("%010d", n)) // as SMPP v3.4 has it in appendix B
 		add(strconv.FormatUint(n, 16))
 		add(fmt.Sprintf("%X", n))
 		add(fmt.Sprintf("%08x", n))

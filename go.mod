@@ -24,6 +24,21 @@ require (
 )
 
 require (
+	github.com/klauspost/compress v1.20.1 // indirect
+	github.com/xdg-go/pbkdf2 v1.0.0 // indirect
+	github.com/xdg-go/scram v1.2.0 // indirect
+	github.com/xdg-go/stringprep v1.0.4 // indirect
+	github.com/youmark/pkcs8 v0.0.0-20240726163527-a2c0da244d78 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+)
+
+require (
+	codeberg.org/go-pdf/fpdf v0.12.0
+	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
+require (
 	go.mongodb.org/mongo-driver/v2 v2.9.3
 	layeh.com/radius v0.0.0-20231213012653-1006025d24f8 // indirect
 )

@@ -23,6 +23,7 @@ import (
 
 	"godwit/account"
 	"godwit/fault"
+	"godwit/once"
 )
 
 // A Request is an HTTP request whose caller is known.
@@ -55,6 +56,9 @@ type Door struct {
 	// Concurrent is how many requests of one account are worked on at a time,
 	// any number if zero. More are refused with [fault.TooMany].
 	Concurrent int
+	// Once answers repeated POSTs that carry an Idempotency-Key like the first;
+	// the header is ignored if it is nil.
+	Once *once.Keeper
 	// Log gets one line for each request; none are written if it is nil.
 	// Troubles of our own go to the default logger in any case.
 	Log *slog.Logger
@@ -112,7 +116,13 @@ func (d *Door) serve(w http.ResponseWriter, r *Request) (err error) {
 	if limit == 0 {
 		limit = defaultMaxBody
 	}
+	if r.Route.MaxBody != 0 {
+		limit = r.Route.MaxBody
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	if d.Once != nil && r.Method == http.MethodPost && r.Header.Get(onceHeader) != "" {
+		return d.serveOnce(w, r, handler)
+	}
 	return handler(w, r)
 }
 

@@ -253,36 +253,18 @@ func find(ctx context.Context, q db.Query, accountSID, sid, suffix string) (Orde
 	return o, nil
 }
 
-// List returns up to limit orders of an account, newest first, behind a place;
-// after offset of them.
-func (s *Store) List(ctx context.Context, accountSID string, status Status, after sim.Key, offset, limit int) (list []Order, err error) {
-	text, args := `select `+orderColumns+` from bulk_order where account_sid = $1`, []any{accountSID}
-	if status != "" {
-		args = append(args, string(status))
-		text += fmt.Sprintf(` and status = $%d`, len(args))
-	}
-	if after != (sim.Key{}) {
-		args = append(args, after.At, after.SID)
-		text += fmt.Sprintf(` and (created_at, sid) < ($%d, $%d)`, len(args)-1, len(args))
-	}
-	text += fmt.Sprintf(` order by created_at desc, sid desc limit %d offset %d`, limit, offset)
+// List lists an account's orders, newest first.
+func (s *Store) List(ctx context.Context, accountSID string, status Status, p sim.Page) (l sim.List[Order], err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		rows, err := q.QueryContext(ctx, text, args...)
-		if err != nil {
-			return fmt.Errorf("list orders: %w", err)
+		var c sim.Conditions
+		c.Add("account_sid = $", accountSID)
+		if status != "" {
+			c.Add("status = $", string(status))
 		}
-		defer rows.Close()
-		list = nil
-		for rows.Next() {
-			o, err := scanOrder(rows)
-			if err != nil {
-				return fmt.Errorf("list orders: %w", err)
-			}
-			list = append(list, o)
-		}
-		return rows.Err()
+		l, err = sim.QueryPage(ctx, q, func(r sim.Row) (Order, error) { return scanOrder(r) }, `select `+orderColumns+` from bulk_order`, &c, p)
+		return err
 	})
-	return list, err
+	return l, err
 }
 
 // Cancel gives up what has not been begun of an order. Profiles that are

@@ -14,8 +14,11 @@ import (
 	"time"
 
 	"godwit/account"
+	"godwit/bulk"
+	"godwit/charge"
 	"godwit/command"
 	"godwit/fault"
+	"godwit/once"
 	"godwit/sim"
 	"godwit/web"
 )
@@ -33,18 +36,27 @@ type Options struct {
 	Concurrent int
 	// Commands keeps SMS and IP commands.
 	Commands *command.Store
+	// Orders keeps orders of many profiles, Ledger what profiles cost, and Once
+	// answers requests that are repeated under an Idempotency-Key. Their paths
+	// are not there, and the header is ignored, where they are nil.
+	Orders *bulk.Store
+	Ledger *charge.Ledger
+	Once   *once.Keeper
 }
 
 type door struct {
 	sims     *sim.Store
 	commands *command.Store
+	orders   *bulk.Store
+	ledger   *charge.Ledger
 }
 
 // New returns the handler of all paths below /v1.
 func New(sims *sim.Store, o Options) http.Handler {
-	d := &door{sims: sims, commands: o.Commands}
+	d := &door{sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger}
 	var routes web.Routes
 	for _, resource := range [][]web.Route{
+		d.orderRoutes(), d.chargeRoutes(),
 		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(),
 		d.smsRoutes(), d.ipRoutes(),
 	} {
@@ -56,6 +68,7 @@ func New(sims *sim.Store, o Options) http.Handler {
 		Render:       render,
 		Address:      o.Address,
 		Concurrent:   o.Concurrent,
+		Once:         o.Once,
 	}
 }
 

@@ -6,7 +6,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What the tests run against beyond Go itself. Where it cannot be installed, the
 # tests concerned say by name that they were skipped.
-DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools
+DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools osmo-hlr
 
 .PHONY: build test check race deps
 

@@ -31,7 +31,7 @@ var floors = [][]string{
 }
 
 // helpers are imported by tests alone.
-var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest"}
+var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest", "carrier/coretest"}
 
 // beside stand the chip and its assistant. They share wire formats with the
 // servers and nothing else, so that they can catch a server's mistakes.
@@ -54,6 +54,7 @@ var sole = map[string]string{
 	"github.com/linxGnu/gosmpp":     "smsc",
 	"github.com/ProtonMail":         "pki",
 	"layeh.com/radius":              "usage",
+	"go.mongodb.org/mongo-driver":   "carrier",
 	"github.com/alecthomas/kong":    "cmd/godwit",
 	"codeberg.org/go-pdf":           "printout",
 	"github.com/twilio/twilio-go":   "", // tests only

@@ -27,6 +27,7 @@ type commands struct {
 	Stock       stockCommand       `cmd:"" help:"The SM-DP+'s profile types and stock."`
 	Operator    operatorCommand    `cmd:"" help:"Who may order profiles over ES2+."`
 	Order       orderCommand       `cmd:"" help:"Order profiles over ES2+."`
+	Core        coreCommand        `cmd:"" help:"The core network that serves Sims."`
 	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
 	EUICC       euiccCommand       `cmd:"" name:"euicc" help:"Make software eUICCs, and put them under other assistants."`
 	PKI         pkiCommand         `cmd:"" name:"pki" help:"The certificates that the server stands for: make, import, show, issue, block."`

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"godwit/callback"
+	"godwit/carrier"
 	"godwit/trust"
 	"godwit/web"
 )
@@ -18,11 +19,12 @@ import (
 // serveCommand runs the server.
 type serveCommand struct {
 	dataFlags
-	Listen        string   `help:"Where the APIs listen." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	RSPListen     []string `help:"Where the SM-DP+ listens, with the trust set that the port stands for. Repeat it for several." default:"127.0.0.1:8443" placeholder:"HOST:PORT[=SET]"`
-	PublicURL     string   `help:"Address of the APIs as clients see it, for links." placeholder:"URL"`
-	SMDPAddress   []string `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
-	ProfileType   string   `help:"Profile type of reservations." default:"lte-5g"`
+	Listen      string   `help:"Where the APIs listen." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	RSPListen   []string `help:"Where the SM-DP+ listens, with the trust set that the port stands for. Repeat it for several." default:"127.0.0.1:8443" placeholder:"HOST:PORT[=SET]"`
+	PublicURL   string   `help:"Address of the APIs as clients see it, for links." placeholder:"URL"`
+	SMDPAddress []string `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
+	ProfileType string   `help:"Profile type of reservations." default:"lte-5g"`
+	coreFlags
 	CallbackAllow []string `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
 	DebugListen   string   `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
 	Verbose       bool     `short:"v" help:"Log every request and step."`
@@ -60,6 +62,7 @@ type started struct {
 
 // close ends a server that does not run, or runs no longer.
 func (s *started) close() {
+	s.app.core.Core.Close()
 	s.app.db.Close()
 	s.release()
 }
@@ -79,7 +82,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 			}
 		}
 	}()
-	config := settings{API: api, ProfileType: c.ProfileType}
+	config := settings{API: api, ProfileType: c.ProfileType, Core: c.Core, CoreCheck: c.interval()}
 	sets := make([]string, len(c.RSPListen))
 	for i, listen := range c.RSPListen {
 		address, set, named := strings.Cut(listen, "=")
@@ -135,6 +138,10 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	if err != nil {
 		return nil, err
 	}
+	closers = append(closers, a.core.Core.Close)
+	if err := c.keepCore(c.Core); err != nil {
+		return nil, err
+	}
 	if err := a.furnish(ctx, c.dataFlags); err != nil {
 		return nil, err
 	}
@@ -156,8 +163,10 @@ func (s *started) print(c serveCommand, took time.Duration) {
 
   Super SIM API   %s/v1   (account %s)
   SM-DP+          %s   (trust: %s)
+  core network    %s
   credentials     godwit credentials --data %s
-`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.SMDPAddress, s.addresses.Set, c.Data)
+`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.SMDPAddress, s.addresses.Set,
+		carrier.Redacted(c.Core), c.Data)
 	if s.fresh {
 		fmt.Printf("  new             %s, with a test CI of its own and %d test profiles in stock\n", c.Data, testStock)
 	}

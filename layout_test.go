@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"usage", "command"},
 	{"bulk"},
 	{"web"},
-	{"supersim", "smdp", "carrier"},
+	{"supersim", "smdp", "carrier", "apidoc"},
 	{"cmd/godwit"},
 }
 

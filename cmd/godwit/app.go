@@ -36,7 +36,9 @@ type settings struct {
 	SMDPAddress []string // the first is announced
 	ProfileType string   // of reservations
 	Callbacks   callback.Options
-	Trust       []*trust.Set // for calls of ours to SM-DSs and operators
+	Core        string        // address of the core network, "" for the registry in the database
+	CoreCheck   time.Duration // between two comparisons with it, 0 for none
+	Trust       []*trust.Set  // for calls of ours to SM-DSs and operators
 }
 
 // An rspListener is one port of the SM-DP+ with the trust that it stands for.
@@ -55,7 +57,8 @@ type app struct {
 	queue    *jobs.Queue
 	calls    *callback.Sender
 	smdp     *smdp.Server
-	registry *carrier.Registry
+	registry *carrier.Registry // that of the database, whether or not it is the core network
+	core     *carrier.Link
 	sims     *sim.Store
 	api      http.Handler
 	rsp      []*smdp.Listener
@@ -98,12 +101,19 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	}
 
 	a.registry = carrier.New(d)
+	network, err := carrier.Open(s.Core, d)
+	if err != nil {
+		return nil, fmt.Errorf("--core: %w", err)
+	}
+	a.core = &carrier.Link{Core: network, Personal: a.smdp.Personal, DB: d, Events: a.events, Jobs: a.queue}
 	a.sims = &sim.Store{
 		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls,
-		Preparer: preparer{a.smdp}, Network: coreNetwork{a.registry, a.smdp},
+		Preparer: preparer{a.smdp}, Network: a.core,
 		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
 	}
 	a.sims.Register()
+	a.core.Sims = a.sims
+	a.core.Register(s.CoreCheck)
 	progress = a.sims.Progress
 
 	door := supersim.New(a.sims, supersim.Options{Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}})

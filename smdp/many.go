@@ -3,6 +3,7 @@ package smdp
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"godwit/db"
@@ -185,4 +186,13 @@ func (s *Server) releaseMany(ctx context.Context, tx *db.Tx, op *Operator, calls
 		rows = append(rows, []any{string(iccid)})
 	}
 	return answers, updateAll(ctx, tx, releaseManySQL, []any{string(Released), s.now()}, rows)
+}
+
+// HasType reports whether there is a profile type of this name.
+func (s *Server) HasType(ctx context.Context, id string) (bool, error) {
+	_, err := s.loadType(ctx, id)
+	if errors.Is(err, errNoType) {
+		return false, nil
+	}
+	return err == nil, err
 }

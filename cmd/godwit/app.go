@@ -15,11 +15,14 @@ import (
 
 	"godwit/account"
 	"godwit/apidoc"
+	"godwit/bulk"
 	"godwit/callback"
 	"godwit/carrier"
+	"godwit/charge"
 	"godwit/db"
 	"godwit/event"
 	"godwit/jobs"
+	"godwit/once"
 	"godwit/rsp"
 	"godwit/sim"
 	"godwit/smdp"
@@ -60,6 +63,8 @@ type app struct {
 	registry *carrier.Registry // that of the database, whether or not it is the core network
 	core     *carrier.Link
 	sims     *sim.Store
+	orders   *bulk.Store
+	once     *once.Keeper
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -106,8 +111,9 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		return nil, fmt.Errorf("--core: %w", err)
 	}
 	a.core = &carrier.Link{Core: network, Personal: a.smdp.Personal, DB: d, Events: a.events, Jobs: a.queue}
+	ledger := &charge.Ledger{DB: d}
 	a.sims = &sim.Store{
-		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls,
+		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls, Ledger: ledger,
 		Preparer: preparer{a.smdp}, Network: a.core,
 		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
 	}
@@ -115,8 +121,13 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.core.Sims = a.sims
 	a.core.Register(s.CoreCheck)
 	progress = a.sims.Progress
+	a.orders = &bulk.Store{DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims, Stock: stock{a.smdp}}
+	a.orders.Register()
+	a.once = &once.Keeper{DB: d}
 
-	door := supersim.New(a.sims, supersim.Options{Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}})
+	door := supersim.New(a.sims, supersim.Options{
+		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
+	})
 	guide := guideOf(web.Address{URL: s.PublicURL}, false, door)
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
@@ -155,6 +166,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.queue.Run(background) })
 	g.Go(func() error { return a.calls.Run(background) })
 	g.Go(func() error { return a.smdp.Run(background) })
+	g.Go(func() error { return a.once.Run(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

@@ -26,7 +26,8 @@ type commands struct {
 	Profile     profileCommand     `cmd:"" help:"Look at profile packages: check, show, templates."`
 	Stock       stockCommand       `cmd:"" help:"The SM-DP+'s profile types and stock."`
 	Operator    operatorCommand    `cmd:"" help:"Who may order profiles over ES2+."`
-	Order       orderCommand       `cmd:"" help:"Order profiles over ES2+."`
+	Order       orderCommand       `cmd:"" help:"Order profiles: many at a time, or one by one over ES2+."`
+	Charge      chargeCommand      `cmd:"" help:"What profiles cost, and the ledger."`
 	Core        coreCommand        `cmd:"" help:"The core network that serves Sims."`
 	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
 	EUICC       euiccCommand       `cmd:"" name:"euicc" help:"Make software eUICCs, and put them under other assistants."`

@@ -61,3 +61,14 @@ func clientTrust(sets []*trust.Set) (outgoing, error) {
 	}
 	return out, nil
 }
+
+// stock is the SM-DP+'s stock as orders of many see it.
+type stock struct{ server *smdp.Server }
+
+func (s stock) InStock(ctx context.Context, profileType string, limit int64) (n int64, known bool, err error) {
+	if known, err = s.server.HasType(ctx, profileType); err != nil || !known {
+		return 0, false, err
+	}
+	count, err := s.server.InStock(ctx, profileType, int(limit))
+	return int64(count), true, err
+}

@@ -94,6 +94,10 @@ func (g *Guide) operation(op Operation, used map[string]bool) object {
 	}
 	if op.Method == http.MethodPost || op.Method == http.MethodPatch {
 		o["requestBody"] = body(op, used)
+		params = append(params, object{
+			"name": "Idempotency-Key", "in": "header", "schema": object{"type": "string"}, extension: true,
+			"description": "A request that is repeated with the same key is answered like the first.",
+		})
 	} else {
 		for _, f := range op.Params {
 			p := object{"name": f.Name, "in": "query", "description": f.About, "schema": kind(f.Kind, used)}

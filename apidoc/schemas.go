@@ -1,7 +1,11 @@
 package apidoc
 
+import "slices"
+
 // schemas are the objects in answers. Every property is always there.
-var schemas = []Schema{
+var schemas = slices.Concat(publishedSchemas, extensionSchemas)
+
+var publishedSchemas = []Schema{
 	{Name: "esim_profile", About: "A reserved eSIM profile.", Fields: fields([]Field{
 		{"sid", "sid HP", false, ""},
 		{"account_sid", "sid AC", false, ""},

@@ -23,11 +23,12 @@ type source struct {
 	functions map[string]*ast.FuncDecl
 	handlers  map[string]string   // "GET /v1/Things/{}" → name of the handler
 	answers   map[string][]string // struct → names of its properties, sorted
+	constants map[string]string
 }
 
 func readSource(t *testing.T, door string) source {
 	t.Helper()
-	s := source{map[string]*ast.FuncDecl{}, map[string]string{}, map[string][]string{}}
+	s := source{map[string]*ast.FuncDecl{}, map[string]string{}, map[string][]string{}, map[string]string{}}
 	files, err := filepath.Glob(filepath.Join("..", door, "*.go"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no source of %s: %v", door, err)
@@ -51,6 +52,12 @@ func readSource(t *testing.T, door string) source {
 		}
 		ast.Inspect(parsed, func(n ast.Node) bool {
 			switch n := n.(type) {
+			case *ast.ValueSpec:
+				for i, value := range n.Values {
+					if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+						s.constants[n.Names[i].Name], _ = strconv.Unquote(literal.Value)
+					}
+				}
 			case *ast.TypeSpec:
 				if object, ok := n.Type.(*ast.StructType); ok {
 					s.properties(n.Name.Name, object)
@@ -83,9 +90,33 @@ func (s source) properties(name string, object *ast.StructType) {
 	}
 }
 
+// path returns the path of a row: literals, and constants of this door.
+func (s source) path(row *ast.CompositeLit) (path string) {
+	for _, e := range row.Elts {
+		pair, ok := e.(*ast.KeyValueExpr)
+		if !ok {
+			continue
+		}
+		if key, ok := pair.Key.(*ast.Ident); !ok || key.Name != "Path" {
+			continue
+		}
+		ast.Inspect(pair.Value, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.BasicLit:
+				text, _ := strconv.Unquote(n.Value)
+				path += text
+			case *ast.Ident:
+				path += s.constants[n.Name]
+			}
+			return true
+		})
+	}
+	return path
+}
+
 // route notes the handlers of one row of the route table.
 func (s source) route(row *ast.CompositeLit) {
-	path, methods := "", (*ast.CompositeLit)(nil)
+	path, methods := s.path(row), (*ast.CompositeLit)(nil)
 	for _, e := range row.Elts {
 		pair, ok := e.(*ast.KeyValueExpr)
 		if !ok {
@@ -93,10 +124,6 @@ func (s source) route(row *ast.CompositeLit) {
 		}
 		key, _ := pair.Key.(*ast.Ident)
 		switch value := pair.Value.(type) {
-		case *ast.BasicLit:
-			if key != nil && key.Name == "Path" {
-				path, _ = strconv.Unquote(value.Value)
-			}
 		case *ast.CompositeLit:
 			if key != nil && key.Name == "Methods" {
 				methods = value
@@ -132,7 +159,7 @@ func (s source) parameters(function string, seen map[string]bool) (names []strin
 	ast.Inspect(f.Body, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.BasicLit:
-			if text, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && parameter.MatchString(text) {
+			if text, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && parameter.MatchString(text) && text != "File" { // a file is no parameter
 				names = append(names, text)
 			}
 		case *ast.CallExpr:

@@ -1,7 +1,10 @@
 package apidoc
 
 // tables are the operations of all doors.
-var tables = [][]Operation{profileOperations, simOperations, fleetOperations, accessOperations, networkOperations, commandOperations, usageOperations}
+var tables = [][]Operation{
+	profileOperations, simOperations, fleetOperations, accessOperations, networkOperations, commandOperations, usageOperations,
+	extended(orderOperations), extended(chargeOperations),
+}
 
 // resources are the chapters, in the order in which a reader needs them.
 var resources = []Resource{
@@ -14,6 +17,8 @@ var resources = []Resource{
 	{"IpCommands", "UDP messages to devices and from them."},
 	{"UsageRecords", "How much data was used, by hour, day or altogether."},
 	{"SettingsUpdates", "Changes of the settings on SIM cards."},
+	{"Orders", "Orders of many profiles at once."},
+	{"Charges", "What profiles cost: one charge for each that became available."},
 }
 
 // Parts that many operations share.

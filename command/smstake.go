@@ -55,6 +55,12 @@ func (s *Store) takeReceipt(ctx context.Context, tx *db.Tx, one sim.Sim, in smsc
 	m, err := s.receiptFor(ctx, tx, one, in)
 	if none(err) {
 		// It may have overtaken the answer that tells the message's identifier.
+		// Touching the messages that wait for one makes the engine order this
+		// transaction and the one that stores the answer, so that the later of
+		// the two sees the other.
+		if _, err := tx.ExecContext(ctx, `update sms_command set updated_at = updated_at where sim_sid = $1 and status = 'queued' and doubt_at > 0`, one.SID); err != nil {
+			return fmt.Errorf("look for messages without an answer: %w", err)
+		}
 		_, err := tx.ExecContext(ctx, `insert into sms_receipt (sim_sid, message_id, state, error, raw, created_at)
 			values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
 			one.SID, in.Receipt.ID, string(in.Receipt.State), in.Receipt.Error, in.Raw, s.now().UnixMicro())

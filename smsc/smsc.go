@@ -72,7 +72,9 @@ type Options struct {
 	Rate       int           // messages a second, no limit
 	Enquire    time.Duration // ask after a silent link, 30 s
 	Patience   time.Duration // for one answer, 30 s
-	Pause      time.Duration // before the second attempt to connect, doubled from there on up to a minute; 1 s
+	Hold       time.Duration // first pause when the SMSC throttles, doubled while it goes on; 500 ms
+	Pause      time.Duration // before the second attempt to connect, doubled from there on; 1 s
+	MaxPause   time.Duration // where doubling ends, a minute
 
 	// Take keeps what came. On an error the SMSC is told to come again; a
 	// [ErrNobody] it is told not to.
@@ -109,6 +111,8 @@ func New(o Options) *Client {
 	o.Enquire = or(o.Enquire, 30*time.Second)
 	o.Patience = or(o.Patience, 30*time.Second)
 	o.Pause = or(o.Pause, time.Second)
+	o.MaxPause = or(o.MaxPause, time.Minute)
+	o.Hold = or(o.Hold, 500*time.Millisecond)
 	c := &Client{options: o, window: make(chan struct{}, o.Window)}
 	if o.Rate > 0 {
 		c.pace.each = time.Second / time.Duration(o.Rate)
@@ -141,7 +145,7 @@ func (c *Client) Run(ctx context.Context) error {
 		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		pause = min(2*pause, time.Minute)
+		pause = min(2*pause, c.options.MaxPause)
 	}
 	return nil
 }
@@ -217,7 +221,7 @@ func (c *Client) Submit(ctx context.Context, m Message) (id string, err error) {
 	}
 	id, err = l.submit(ctx, m)
 	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.Throttled() {
-		c.pace.hold()
+		c.pace.hold(c.options.Hold)
 	} else if err == nil {
 		c.pace.release()
 	}
@@ -256,14 +260,14 @@ func (p *pace) wait(ctx context.Context) error {
 }
 
 // hold lets nothing go for a while, longer each time.
-func (p *pace) hold() {
+func (p *pace) hold(first time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	until := time.Now()
 	if p.next.After(until.Add(p.each)) {
 		return // several messages were under way when the SMSC began to throttle
 	}
-	p.pause = min(max(2*p.pause, 500*time.Millisecond), 30*time.Second)
+	p.pause = min(max(2*p.pause, first), 30*time.Second)
 	p.next = until.Add(p.pause)
 }
 

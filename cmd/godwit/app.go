@@ -19,6 +19,7 @@ import (
 	"godwit/callback"
 	"godwit/carrier"
 	"godwit/charge"
+	"godwit/command"
 	"godwit/db"
 	"godwit/event"
 	"godwit/jobs"
@@ -39,6 +40,7 @@ type settings struct {
 	SMDPAddress []string // the first is announced
 	ProfileType string   // of reservations
 	Callbacks   callback.Options
+	Commands    commandFlags
 	Core        string        // address of the core network, "" for the registry in the database
 	CoreCheck   time.Duration // between two comparisons with it, 0 for none
 	Trust       []*trust.Set  // for calls of ours to SM-DSs and operators
@@ -65,6 +67,7 @@ type app struct {
 	sims     *sim.Store
 	orders   *bulk.Store
 	once     *once.Keeper
+	commands *command.Store
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -124,9 +127,13 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.orders = &bulk.Store{DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims, Stock: stock{a.smdp}}
 	a.orders.Register()
 	a.once = &once.Keeper{DB: d}
+	if err := a.joinCommands(s.Commands, nil, nil); err != nil {
+		return nil, err
+	}
 
 	door := supersim.New(a.sims, supersim.Options{
 		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
+		Commands: a.commands,
 	})
 	guide := guideOf(web.Address{URL: s.PublicURL}, false, door)
 	own := http.NewServeMux()
@@ -167,6 +174,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.calls.Run(background) })
 	g.Go(func() error { return a.smdp.Run(background) })
 	g.Go(func() error { return a.once.Run(background) })
+	g.Go(func() error { return a.runCommands(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

@@ -25,6 +25,7 @@ type serveCommand struct {
 	SMDPAddress []string `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it; the first is announced. Default: localhost and the port of the first --rsp-listen." placeholder:"HOST[:PORT]"`
 	ProfileType string   `help:"Profile type of reservations." default:"lte-5g"`
 	coreFlags
+	commandFlags
 	CallbackAllow []string `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
 	DebugListen   string   `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
 	Verbose       bool     `short:"v" help:"Log every request and step."`
@@ -107,6 +108,12 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	if config.Callbacks, err = callbackOptions(c.CallbackAllow); err != nil {
 		return nil, err
 	}
+
+	if err := c.listen(); err != nil {
+		return nil, err
+	}
+	closers = append(closers, c.commandFlags.close)
+	config.Commands = c.commandFlags
 
 	hosts := tlsHosts(config.SMDPAddress)
 	fresh, key, err := c.create(hosts)

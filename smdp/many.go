@@ -18,12 +18,13 @@ import (
 
 // manySQL returns an update of many profiles that all come from states which e
 // may start from: $1 is the new state, $2 the time, the rows' first column the
-// ICCID.
+// ICCID. The state stands inside a function to keep SQLite from looking for the
+// rows by it, among all profiles in stock.
 func manySQL(e Event, set, types string) string {
 	if set != "" {
 		set = ", " + set
 	}
-	return fmt.Sprintf(`update profile set state = $1, updated_at = $2%s from (values {%s}) v where iccid = v.column1 and state in (%s)`,
+	return fmt.Sprintf(`update profile set state = $1, updated_at = $2%s from (values {%s}) v where iccid = v.column1 and coalesce(state, '') in (%s)`,
 		set, types, fromList(e))
 }
 

@@ -189,7 +189,7 @@ func storePrepared(ctx context.Context, tx *db.Tx, batch []held) error {
 // released, each with the SM-DP+'s answer to that.
 func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []held, proof [][]byte) error {
 	now := s.now()
-	var sims, rows [][]any
+	var sims, rows, settings [][]any
 	var events []event.Event
 	var entries []charge.Entry
 	for i, h := range batch {
@@ -201,6 +201,7 @@ func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []held, proo
 		p.SIM, p.Status, p.UpdatedAt = freshSID(SimPrefix), ProfileAvailable, now
 		sims = append(sims, []any{p.SIM, p.Account, string(p.ICCID), string(New), now.UnixMicro(), now.UnixMicro()})
 		rows = append(rows, []any{p.SID, p.SIM})
+		settings = append(settings, []any{freshSID(SettingsPrefix), p.SIM, string(p.ICCID), now.UnixMicro(), now.UnixMicro(), now.UnixMicro()})
 		events = append(events,
 			event.Event{
 				Kind: "sim.new", Subject: p.SIM, Account: p.Account, At: now,
@@ -215,6 +216,11 @@ func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []held, proo
 	}
 	if _, err := tx.ExecMany(ctx, `insert into sim (sid, account_sid, iccid, status, created_at, updated_at) values {}`, nil, sims); err != nil {
 		return fmt.Errorf("store %d Sims: %w", len(sims), err)
+	}
+	if _, err := tx.ExecMany(ctx, `insert into settings_update (sid, sim_sid, iccid, completed_at, created_at, updated_at, status, package,
+		version, settings, reason, lease) select v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, 'successful',
+		'`+FactorySettings+`', '1.0.0', '[]', '', 0 from (values {text, text, text, bigint, bigint, bigint}) v`, nil, settings); err != nil {
+		return fmt.Errorf("store the factory settings of %d Sims: %w", len(settings), err)
 	}
 	if _, err := tx.ExecMany(ctx, `update esim_profile set status = 'available', sim_sid = v.column2, lease = 0, updated_at = $1
 		from (values {text, text}) v where sid = v.column1`, []any{now.UnixMicro()}, rows); err != nil {

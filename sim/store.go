@@ -23,6 +23,7 @@ type Store struct {
 	Ledger    *charge.Ledger // charges profiles that become available; none are if nil
 	Preparer  Preparer
 	Network   CoreNetwork
+	Settler   Settler    // brings settings to Sims; Network does if nil
 	Catalogue *Catalogue // what Networks there are, [Builtin] if nil
 
 	ProfileType string // profile type of reservations that name none
@@ -64,6 +65,8 @@ func (s *Store) Register() {
 		jobs.Attempts(1), jobs.Lane("change", 4))
 	s.Jobs.Every("sim.reserve", sweep, reserveArgs{})
 	s.Jobs.Every("sim.change", sweep, changeArgs{})
+	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[settingsArgs]) error { return s.bringSettings(ctx) }, jobs.Attempts(1))
+	s.Jobs.Every("sim.settings", sweep, settingsArgs{})
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[cancelArgs]) error { return s.cancelOrder(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncFleetArgs]) error { return s.syncFleet(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncSimArgs]) error { return s.syncSim(ctx, j.Args) })

@@ -34,8 +34,8 @@ require (
 
 require (
 	codeberg.org/go-pdf/fpdf v0.12.0
-	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
-	golang.org/x/time v0.16.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.8
+	golang.org/x/time v0.16.0
 )
 
 require (

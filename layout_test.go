@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"usage", "command"},
 	{"bulk"},
 	{"web"},
-	{"supersim", "smdp", "carrier", "apidoc"},
+	{"supersim", "kore", "smdp", "carrier", "apidoc"},
 	{"cmd/godwit"},
 }
 
@@ -51,6 +51,8 @@ var sole = map[string]string{
 	"github.com/pressly/goose":      "db",
 	"github.com/riverqueue/river":   "jobs",
 	"code.dny.dev/ssrf":             "callback",
+	"github.com/go-jose/go-jose":    "account",
+	"golang.org/x/time":             "web",
 	"github.com/linxGnu/gosmpp":     "smsc",
 	"github.com/ProtonMail":         "pki",
 	"layeh.com/radius":              "usage",

@@ -75,7 +75,7 @@ func (d *door) listIP(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	p, sp := page(f)
+	p, sp := pageUpTo(f, koreLimit(r, 100)) // KORE's document has 100
 	filter := commandFilter(f, command.IPStatuses)
 	filter.ICCID = f.String("SimIccid")
 	if err := f.Err(); err != nil {

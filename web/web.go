@@ -56,6 +56,9 @@ type Door struct {
 	// Concurrent is how many requests of one account are worked on at a time,
 	// any number if zero. More are refused with [fault.TooMany].
 	Concurrent int
+	// Rates bounds how fast an account may ask; it may be shared with other
+	// doors. Not at all if it is nil.
+	Rates *Rates
 	// Once answers repeated POSTs that carry an Idempotency-Key like the first;
 	// the header is ignored if it is nil.
 	Once *once.Keeper
@@ -105,6 +108,9 @@ func (d *Door) serve(w http.ResponseWriter, r *Request) (err error) {
 		return err
 	}
 	if r.Caller, err = d.Authenticate(r.Request); err != nil {
+		return err
+	}
+	if err := d.Rates.take(w, r.Caller.Account); err != nil {
 		return err
 	}
 	if err := d.enter(r.Caller.Account); err != nil {

@@ -23,6 +23,7 @@ import (
 	"godwit/db"
 	"godwit/event"
 	"godwit/jobs"
+	"godwit/kore"
 	"godwit/once"
 	"godwit/rsp"
 	"godwit/sim"
@@ -40,6 +41,8 @@ type settings struct {
 	SMDPAddress []string // the first is announced
 	ProfileType string   // of reservations
 	Callbacks   callback.Options
+	Rate        float64 // requests of one account in a second; no bound if zero
+	Concurrent  int     // requests of one account at a time; no bound if zero
 	Commands    commandFlags
 	Core        string        // address of the core network, "" for the registry in the database
 	CoreCheck   time.Duration // between two comparisons with it, 0 for none
@@ -80,7 +83,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	if a.queue, err = jobs.New(d); err != nil {
 		return nil, err
 	}
-	s.Callbacks.Token = a.accounts.SigningToken
+	s.Callbacks.Signing, s.Callbacks.Notice = a.accounts.Signing, a.accounts.EndpointNotice
 	a.calls = callback.New(d, s.Callbacks)
 
 	var progress func(context.Context, []rsp.ProgressInfo) error
@@ -131,7 +134,10 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		return nil, err
 	}
 
+	rates := &web.Rates{PerSecond: s.Rate}
+	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: web.Address{URL: s.PublicURL}, Rates: rates})
 	door := supersim.New(a.sims, supersim.Options{
+		VerifyToken: a.accounts.VerifyToken, Rates: rates, Concurrent: s.Concurrent, Callbacks: a.calls, Accounts: a.accounts,
 		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
 		Commands: a.commands,
 	})
@@ -149,6 +155,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			own.ServeHTTP(w, r)
 		case apidoc.Paths(path):
 			guide.ServeHTTP(w, r)
+		case kore.Paths(path):
+			neighbour.ServeHTTP(w, r)
 		default:
 			door.ServeHTTP(w, r)
 		}

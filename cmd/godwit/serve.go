@@ -27,6 +27,8 @@ type serveCommand struct {
 	coreFlags
 	commandFlags
 	CallbackAllow []string `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
+	AccountRate   float64  `help:"Requests of one account in a second; more are answered 429. No bound by default." placeholder:"N"`
+	Concurrent    int      `name:"account-concurrent" help:"Requests of one account under way at a time; more are answered 429." default:"1000" placeholder:"N"`
 	DebugListen   string   `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
 	Verbose       bool     `short:"v" help:"Log every request and step."`
 }
@@ -83,7 +85,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 			}
 		}
 	}()
-	config := settings{API: api, ProfileType: c.ProfileType, Core: c.Core, CoreCheck: c.interval()}
+	config := settings{API: api, ProfileType: c.ProfileType, Rate: c.AccountRate, Concurrent: c.Concurrent, Core: c.Core, CoreCheck: c.interval()}
 	sets := make([]string, len(c.RSPListen))
 	for i, listen := range c.RSPListen {
 		address, set, named := strings.Cut(listen, "=")

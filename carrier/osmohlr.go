@@ -161,8 +161,8 @@ func (h *OsmoHLR) Apply(ctx context.Context, s Subscriber) error {
 	return nil
 }
 
-// bar takes service and keys away. The HLR has whoever serves the subscriber
-// now drop it when its service ends.
+// bar takes service and keys away. OsmoHLR 1.5 does not tell the switch that
+// serves the subscriber now; it finds out when it next asks.
 func (h *OsmoHLR) bar(ctx context.Context, s Subscriber, is osmoSubscriber) error {
 	if !is.known {
 		return nil

@@ -33,17 +33,17 @@ type field struct {
 
 // newField starts a server with a core network, and has one profile downloaded
 // and enabled.
-func newField(t *testing.T, hlr *coretest.HLR) *field {
+func newField(t *testing.T, hlr *coretest.HLR, args ...string) *field {
 	t.Helper()
-	f := newFieldAt(t, "osmohlr://"+hlr.Control)
+	f := newFieldAt(t, "osmohlr://"+hlr.Control, args...)
 	f.hlr = hlr
 	return f
 }
 
 // newFieldAt is [newField] with the core network at an address.
-func newFieldAt(t *testing.T, core string) *field {
+func newFieldAt(t *testing.T, core string, args ...string) *field {
 	t.Helper()
-	p := startServer(t, "--core", core)
+	p := startServer(t, append([]string{"--core", core}, args...)...)
 	f := &field{process: p}
 	fleet := newFleet(t, p.set(), 1)
 	fleet.reserve(p, "")
@@ -258,6 +258,37 @@ func TestOsmoHLR(t *testing.T) {
 	}
 	if len(list) != 3 {
 		t.Errorf("%d events of drift, want 3", len(list))
+	}
+}
+
+// TestCoreNetworkIsLookedAfter has somebody switch a Sim off in the HLR by hand,
+// and another that is inactive on; the server puts both right by itself.
+func TestCoreNetworkIsLookedAfter(t *testing.T) {
+	f := newField(t, coretest.StartHLR(t), "--core-check", "1s")
+	f.update(url.Values{"Status": {"active"}, "Fleet": {"field"}})
+	f.becomes("active")
+	hand := carrier.NewOsmoHLR(f.hlr.Control)
+	defer hand.Close()
+	subscriber := carrier.Subscriber{
+		IMSI: f.personal.IMSI, ICCID: f.personal.ICCID, Algorithm: f.personal.Algorithm, K: f.personal.K, OPc: f.personal.OPc,
+	}
+	for _, want := range []bool{true, false} {
+		subscriber.Attach, subscriber.Data, subscriber.SMS = !want, !want, !want
+		if err := hand.Apply(t.Context(), subscriber); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(30 * time.Second); ; pause() {
+			if _, err := f.attach(); (err == nil) == want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("30 s after somebody changed the HLR by hand, the device is served: %v", !want)
+			}
+		}
+		if want {
+			f.update(url.Values{"Status": {"inactive"}})
+			f.becomes("inactive")
+		}
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 
 // manyRows is how many rows one statement of [Tx.ExecMany] and [QueryIn]
 // carries: always as many but for the last, so that the statement stays
-// prepared.
-const manyRows = 100
+// prepared; few, since SQLite finds each parameter by walking past those before.
+const manyRows = 32
 
-// ExecMany runs a statement for many rows, a hundred at a time, and returns how
+// ExecMany runs a statement for many rows, some at a time, and returns how
 // many rows of the table it has changed. The statement has, in braces, the types
 // of one row's columns where the rows go:
 //
@@ -89,7 +89,7 @@ func withRows(statement string, fixed, width, n int) (string, error) {
 	return b.String(), nil
 }
 
-// QueryIn runs a query for many keys, a hundred at a time, and calls scan for
+// QueryIn runs a query for many keys, some at a time, and calls scan for
 // each row found. The query has {} where the keys go: where sid in ({}). fixed
 // are the parameters $1, $2 .. of all of them.
 func QueryIn(ctx context.Context, q Query, query string, fixed []any, keys []string, scan func(*sql.Rows) error) error {

@@ -33,7 +33,7 @@ func (l *Log) AppendMany(ctx context.Context, tx *db.Tx, events []Event) error {
 		statement = insertManyPostgres
 	}
 	for len(rows) > 0 {
-		n := min(100, len(rows))
+		n := min(32, len(rows)) // as in db.Tx.ExecMany
 		if err := l.appendSome(ctx, tx, statement, rows[:n]); err != nil {
 			return fmt.Errorf("record %d events: %w", len(events), err)
 		}

@@ -285,11 +285,15 @@ func TestStrangePDU(t *testing.T) {
 		t.Errorf("after an unknown PDU: %v", err)
 	}
 	s.Raw([]byte{0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0})
-	if _, err := submit(t, c, message("x")); err != nil && !errors.Is(err, smsc.ErrDoubt) {
-		t.Errorf("after a broken stream: %v", err)
+	// A message may be under way when the link ends, and is in doubt then.
+	var err error
+	for range 3 {
+		if _, err = submit(t, c, message("y")); !errors.Is(err, smsc.ErrDoubt) {
+			break
+		}
 	}
-	if _, err := submit(t, c, message("y")); err != nil {
-		t.Errorf("after a new bind: %v", err)
+	if err != nil {
+		t.Errorf("after a broken stream: %v", err)
 	}
 }
 

@@ -164,8 +164,12 @@ func (l *link) submit(ctx context.Context, m Message) (string, error) {
 	q.SequenceNumber = l.number()
 	answer := l.expect(q.SequenceNumber)
 	defer l.forget(q.SequenceNumber)
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return "", ctx.Err()
+	case <-l.gone:
+		return "", ErrUnbound // nobody reads answers any more: do not even ask
+	default:
 	}
 	if l.send(q) != nil {
 		return "", ErrUnbound
@@ -216,6 +220,7 @@ func (l *link) run(ctx context.Context) error {
 	group.Go(func() error {
 		defer close(l.gone)
 		defer close(deliveries)
+		defer l.conn.Close()
 		return l.read(work, deliveries)
 	})
 	stop := context.AfterFunc(work, func() { l.leave(ctx) })

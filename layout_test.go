@@ -23,10 +23,10 @@ var floors = [][]string{
 	{"event", "callback", "es2", "trust", "smsc"},
 	{"account"},
 	{"sim"},
-	{"usage", "command"},
+	{"usage", "command", "privacy"},
 	{"bulk"},
 	{"web"},
-	{"supersim", "kore", "smdp", "carrier", "apidoc"},
+	{"supersim", "kore", "coreapi", "smdp", "carrier", "apidoc"},
 	{"cmd/godwit"},
 }
 

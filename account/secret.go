@@ -270,3 +270,16 @@ func (c *signatures) put(seen uint64, account string, what callback.Signing, now
 		put(&c.known, account, what, now)
 	}
 }
+
+// Dialect returns in which dialect an account gets its callbacks.
+func (s *Store) Dialect(ctx context.Context, q db.Query, account string) (callback.Dialect, error) {
+	var d callback.Dialect
+	err := q.QueryRowContext(ctx, `select dialect from callback_setting where account_sid = $1`, account).Scan(&d)
+	if errors.Is(err, sql.ErrNoRows) {
+		return callback.Twilio, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read callback settings of %s: %w", account, err)
+	}
+	return d, nil
+}

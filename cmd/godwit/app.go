@@ -20,6 +20,7 @@ import (
 	"godwit/carrier"
 	"godwit/charge"
 	"godwit/command"
+	"godwit/coreapi"
 	"godwit/db"
 	"godwit/event"
 	"godwit/jobs"
@@ -116,11 +117,15 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--core: %w", err)
 	}
-	a.core = &carrier.Link{Core: network, Personal: a.smdp.Personal, DB: d, Events: a.events, Jobs: a.queue}
+	a.core = &carrier.Link{Core: network, Personal: a.personal, DB: d, Events: a.events, Jobs: a.queue}
+	networks, err := sim.LoadCatalogue(ctx, d)
+	if err != nil {
+		return nil, err
+	}
 	ledger := &charge.Ledger{DB: d}
 	a.sims = &sim.Store{
 		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls, Ledger: ledger,
-		Preparer: preparer{a.smdp}, Network: a.core,
+		Preparer: preparer{a.smdp}, Network: a.core, Catalogue: networks,
 		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
 	}
 	a.sims.Register()
@@ -136,10 +141,11 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 
 	rates := &web.Rates{PerSecond: s.Rate}
 	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: web.Address{URL: s.PublicURL}, Rates: rates})
+	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: web.Address{URL: s.PublicURL}, Rates: rates})
 	door := supersim.New(a.sims, supersim.Options{
 		VerifyToken: a.accounts.VerifyToken, Rates: rates, Concurrent: s.Concurrent, Callbacks: a.calls, Accounts: a.accounts,
 		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
-		Commands: a.commands,
+		Commands: a.commands, Sessions: a.commands.Sessions,
 	})
 	guide := guideOf(web.Address{URL: s.PublicURL}, false, door)
 	own := http.NewServeMux()
@@ -157,6 +163,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			guide.ServeHTTP(w, r)
 		case kore.Paths(path):
 			neighbour.ServeHTTP(w, r)
+		case coreapi.Paths(path):
+			customers.ServeHTTP(w, r)
 		default:
 			door.ServeHTTP(w, r)
 		}

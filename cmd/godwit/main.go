@@ -28,6 +28,9 @@ type commands struct {
 	Operator    operatorCommand    `cmd:"" help:"Who may order profiles over ES2+."`
 	Order       orderCommand       `cmd:"" help:"Order profiles: many at a time, or one by one over ES2+."`
 	Charge      chargeCommand      `cmd:"" help:"What profiles cost, and the ledger."`
+	Card        cardCommand        `cmd:"" help:"SIMs that are made elsewhere: plastic cards and pre-installed profiles."`
+	Networks    networksCommand    `cmd:"" help:"The catalogue of mobile networks."`
+	Privacy     privacyCommand     `cmd:"" help:"Delete personal data, of one device or by age, and leave a proof of it."`
 	Core        coreCommand        `cmd:"" help:"The core network that serves Sims."`
 	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
 	EUICC       euiccCommand       `cmd:"" name:"euicc" help:"Make software eUICCs, and put them under other assistants."`

@@ -21,6 +21,7 @@ import (
 	"godwit/db/dbtest"
 	"godwit/ident"
 	"godwit/rsp"
+	"godwit/sim"
 	"godwit/smsc/smsctest"
 )
 
@@ -37,6 +38,7 @@ const publicURL = "https://sim.example.net"
 //	-- install ICCID --
 //	-- fail 8.1/4.8 ICCID --
 //	-- no stock --
+//	-- card ICCID CODE EID --  a card can be registered; the EID may be left out
 //	-- accepted --             the SMSC gets a message with this text
 //	-- receipt DELIVRD --      the SMSC reports on it
 //	-- text ICCID --           a device sends this text
@@ -129,6 +131,14 @@ func (r *reader) part(title []string, body string) {
 		r.report(r.t, r.fill(title[2]), rsp.PointInstallation, rsp.Refuse(code, ""))
 	case "accepted", "receipt", "text", "attach", "datagram", "answer":
 		r.device(title, body)
+	case "card":
+		h := sim.Card{ICCID: ident.ICCID(title[1]), IMSI: ident.IMSI("00101" + title[1][9:]), Code: db.Secret(title[2])}
+		if len(title) > 3 {
+			h.EID = ident.EID(title[3])
+		}
+		if err := r.store.ImportCards(context.Background(), "", "letter", []sim.Card{h}); err != nil {
+			r.fatalf("%v", err)
+		}
 	case "no":
 		r.shelf.mu.Lock()
 		r.shelf.stock = r.shelf.taken

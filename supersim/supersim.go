@@ -46,6 +46,9 @@ type Options struct {
 	Concurrent int
 	// Commands keeps SMS and IP commands.
 	Commands *command.Store
+	// Sessions knows the addresses of devices that have a data session; no
+	// device has one if nil.
+	Sessions Sessions
 	// Orders keeps orders of many profiles, Ledger what profiles cost, and Once
 	// answers requests that are repeated under an Idempotency-Key. Their paths
 	// are not there, and the header is ignored, where they are nil.
@@ -59,17 +62,18 @@ type door struct {
 	accounts *account.Store
 	sims     *sim.Store
 	commands *command.Store
+	sessions Sessions
 	orders   *bulk.Store
 	ledger   *charge.Ledger
 }
 
 // New returns the handler of all paths below /v1.
 func New(sims *sim.Store, o Options) http.Handler {
-	d := &door{calls: o.Callbacks, accounts: o.Accounts, sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger}
+	d := &door{calls: o.Callbacks, accounts: o.Accounts, sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger, sessions: o.Sessions}
 	var routes web.Routes
 	for _, resource := range [][]web.Route{
 		d.orderRoutes(), d.chargeRoutes(),
-		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(),
+		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(), d.settingsRoutes(),
 		d.smsRoutes(), d.ipRoutes(), d.callbackRoutes(),
 	} {
 		routes = append(routes, resource...)

@@ -31,6 +31,9 @@ func (q *Queue) Run(ctx context.Context) error {
 	// What a process that died had in its hands is ours at once, instead of
 	// after an hour, which is River's patience with a job that says nothing.
 	if err := node.begin(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to end before it had begun
+		}
 		return fmt.Errorf("start job queue: %w", err)
 	}
 	client, err := river.NewClient[*sql.Tx](q.driver, config)

@@ -55,7 +55,8 @@ type tokenKeys struct {
 	list []jose.JSONWebKey // private; the newest first
 }
 
-// Issue makes an access token for a client that has proved itself.
+// Issue makes an access token for a client that has proved itself. It may
+// write, so it is not for use inside a transaction.
 func (s *Store) Issue(ctx context.Context, c Client) (Token, error) {
 	keys, err := s.keys(ctx, true)
 	if err != nil {

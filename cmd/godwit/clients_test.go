@@ -78,7 +78,11 @@ func TestClients(t *testing.T) {
 
 // needs are programs of recipes, with what to do when they are missing.
 var needs = []struct{ word, program string }{
-	{"curl ", "curl"}, {"python", "python3"}, {"node ", "node"}, {"nginx ", "nginx"}, {"openssl ", "openssl"},
+	{"curl ", "curl"},
+	{"python", "python3"},
+	{"node ", "node"},
+	{"nginx ", "nginx"},
+	{"openssl ", "openssl"},
 	{"node ", filepath.Join(clientsDir(), "node", "node_modules", "twilio", "index.js")},
 	{"python reserve", filepath.Join(clientsDir(), "python", "bin", "python")},
 	{"python plain", filepath.Join(clientsDir(), "python", "bin", "python")},

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 
+	"godwit/ident"
+
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
@@ -32,7 +34,32 @@ type inspector struct {
 
 	mu   sync.Mutex
 	done map[string]map[string]bool // client → operations that succeeded
+	card card                       // one that may be registered
 	bad  []string                   // refusals, for whom a test fails
+}
+
+// A card is what a customer reads on a SIM card.
+type card struct{ iccid, code string }
+
+// newCards has a server take a list of cards that may be registered.
+func (p *process) newCards(n int) (all []card) {
+	p.t.Helper()
+	list := "iccid,imsi,k,opc,code\n"
+	for i := range n {
+		iccid, err := ident.NewICCID(fmt.Sprintf("899970199%09d", i))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		one := card{string(iccid), fmt.Sprintf("H3LL0W0R%02d", i)}
+		list += fmt.Sprintf("%s,%015d,%032x,%032x,%s\n", one.iccid, 1010900000000+i, i+1, i+1, one.code)
+		all = append(all, one)
+	}
+	file := filepath.Join(p.t.TempDir(), "cards.csv")
+	if err := os.WriteFile(file, []byte(list), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	godwit(p.t, "card", "import", "--data", p.data, file)
+	return all
 }
 
 // inspect places an inspector before a server. Documents are by name.
@@ -170,14 +197,15 @@ func TestWholeAPI(t *testing.T) {
 			t.Logf("not served yet: %s", id)
 		}
 	}
-	for _, c := range []struct {
+	cards := p.newCards(3)
+	for n, c := range []struct {
 		name string
 		run  func(t *testing.T, i *inspector, c credentials)
 	}{
 		{"twilio-go", wholeGo}, {"twilio-node", wholeNode}, {"twilio-python", wholePython},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			i.bad = nil
+			i.bad, i.card = nil, cards[n]
 			c.run(t, i, p.credentials)
 			i.mu.Lock()
 			defer i.mu.Unlock()
@@ -256,7 +284,7 @@ func wholeScript(t *testing.T, i *inspector, c credentials, environment []string
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, filepath.Join("testdata", "clients", script))
 	command.Env = append(append(os.Environ(), environment...),
-		"BASE_URL="+i.server.URL, "ACCOUNT_SID="+c.AccountSID, "AUTH_TOKEN="+c.AuthToken, "SERVED="+servedWords(t, i))
+		"BASE_URL="+i.server.URL, "ACCOUNT_SID="+c.AccountSID, "AUTH_TOKEN="+c.AuthToken, "CARD_ICCID="+i.card.iccid, "CARD_CODE="+i.card.code, "SERVED="+servedWords(t, i))
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Errorf("%s: %v\n%s", script, err, out)

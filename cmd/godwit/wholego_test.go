@@ -104,7 +104,8 @@ func wholeGo(t *testing.T, i *inspector, c credentials) {
 		"CreateSim": func() error {
 			_, err := api.CreateSim((&supersim.CreateSimParams{}).SetIccid("8988307000000000000").SetRegistrationCode("H3LL0W0RLD"))
 			refused("unknown card", err, 83002)
-			return nil
+			_, err = api.CreateSim((&supersim.CreateSimParams{}).SetIccid(i.card.iccid).SetRegistrationCode(i.card.code))
+			return err
 		},
 		"ListBillingPeriod":  func() error { _, err := api.ListBillingPeriod(*one.Sid, nil); return err },
 		"ListSimIpAddress":   func() error { _, err := api.ListSimIpAddress(*one.Sid, nil); return err },

@@ -76,6 +76,10 @@ async function main() {
     served.has("CreateSim") ? 400 : 405, served.has("CreateSim") ? 83002 : 20004);
 
   const optional = {
+    CreateSim: async () => {
+      const s = await api.sims.create({ iccid: process.env.CARD_ICCID, registrationCode: process.env.CARD_CODE });
+      check(s.status === "new" && s.iccid === process.env.CARD_ICCID, "registration");
+    },
     ListBillingPeriod: () => api.sims(ready.simSid).billingPeriods.list(),
     ListSimIpAddress: () => api.sims(ready.simSid).simIpAddresses.list(),
     ListSettingsUpdate: () => api.settingsUpdates.list({ sim: ready.simSid }),

@@ -92,7 +92,13 @@ def ip():
     assert c.direction == "to_sim" and api.ip_commands(c.sid).fetch().sid == c.sid
 
 
+def register():
+    s = api.sims.create(iccid=os.environ["CARD_ICCID"], registration_code=os.environ["CARD_CODE"])
+    assert s.status == "new" and s.iccid == os.environ["CARD_ICCID"]
+
+
 for operation, step in {
+    "CreateSim": register,
     "ListBillingPeriod": lambda: api.sims(ready.sim_sid).billing_periods.list(),
     "ListSimIpAddress": lambda: api.sims(ready.sim_sid).sim_ip_addresses.list(),
     "ListSettingsUpdate": lambda: api.settings_updates.list(sim=ready.sim_sid),

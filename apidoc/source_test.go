@@ -135,7 +135,13 @@ func (s source) route(row *ast.CompositeLit) {
 	}
 	for _, e := range methods.Elts {
 		pair := e.(*ast.KeyValueExpr)
-		method, _ := strconv.Unquote(pair.Key.(*ast.BasicLit).Value)
+		method := ""
+		switch key := pair.Key.(type) {
+		case *ast.BasicLit:
+			method, _ = strconv.Unquote(key.Value)
+		case *ast.SelectorExpr: // http.MethodGet
+			method = strings.ToUpper(strings.TrimPrefix(key.Sel.Name, "Method"))
+		}
 		// The handler stands alone, or within a function that wraps it.
 		ast.Inspect(pair.Value, func(n ast.Node) bool {
 			if handler, ok := n.(*ast.SelectorExpr); ok && s.functions[handler.Sel.Name] != nil || ok && s.handlers[method+" "+shape(path)] == "" {

@@ -3,7 +3,7 @@ package apidoc
 // tables are the operations of all doors.
 var tables = [][]Operation{
 	profileOperations, simOperations, fleetOperations, accessOperations, networkOperations, commandOperations, usageOperations,
-	extended(orderOperations), extended(chargeOperations),
+	extended(orderOperations), extended(chargeOperations), extended(callbackOperations),
 }
 
 // resources are the chapters, in the order in which a reader needs them.
@@ -19,6 +19,7 @@ var resources = []Resource{
 	{"SettingsUpdates", "Changes of the settings on SIM cards."},
 	{"Orders", "Orders of many profiles at once."},
 	{"Charges", "What profiles cost: one charge for each that became available."},
+	{"Callbacks", "The record of what was told to the account's servers, and telling it again."},
 }
 
 // Parts that many operations share.

@@ -147,7 +147,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
 		Commands: a.commands, Sessions: a.commands.Sessions,
 	})
-	guide := guideOf(web.Address{URL: s.PublicURL}, false, door)
+	guide := guideOf(web.Address{URL: s.PublicURL}, true, door)
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
 	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -18,6 +18,11 @@ func (s *Store) Find(ctx context.Context, q db.Query, account, ref string) (Sim,
 	return findSim(ctx, q, account, ref, "")
 }
 
+// FindFleet returns a Fleet of an account by SID or unique name.
+func (s *Store) FindFleet(ctx context.Context, q db.Query, account, ref string) (Fleet, error) {
+	return findFleet(ctx, q, account, ref, "")
+}
+
 // BySID returns a Sim, whoever's it is. The refusal is of kind
 // [fault.NotFound] where there is none.
 func (s *Store) BySID(ctx context.Context, q db.Query, sid string) (Sim, error) {

@@ -95,6 +95,16 @@ var extensionSchemas = []Schema{
 		{"failed", "int", false, ""},
 		{"canceled", "int", false, ""},
 	}, dates, link, []Field{{"links", "map", false, "errors, results_csv, results_zip, results_pdf"}})},
+	{Name: "usage_import", Extension: true, About: "What became of an import of usage.", Fields: []Field{
+		{"account_sid", "sid AC", false, ""},
+		{"lines", "int", false, ""},
+		{"repeated", "bool", false, "Whether it was imported before, so that nothing was counted again."},
+	}},
+	{Name: "data_limit_callback", Extension: true, About: "Where data limits are told.", Fields: []Field{
+		{"account_sid", "sid AC", false, ""},
+		{"callback_url", "url?", false, ""},
+		{"callback_method", "one of GET, POST", false, ""},
+	}},
 	{Name: "order_plan", Extension: true, About: "What an order would do.", Fields: []Field{
 		{"dry_run", "bool", false, ""},
 		{"acceptable", "bool", false, "Whether it would be taken and the stock suffices."},
@@ -139,4 +149,21 @@ var extensionSchemas = []Schema{
 		{"own", "bool", false, "Whether it is the account's own or the general price."},
 		{"date_updated", "time", false, ""},
 	}},
+}
+
+var usageExtensions = []Operation{
+	{
+		Method: "POST", Path: "/v1/UsageRecords/Imports", ID: "ImportUsage", Resource: "UsageRecords", Summary: "Counts what Sims have used, from a file",
+		About:   "The body is a file: text/csv with a heading, or a JSON list of objects. Columns: sim, iccid, imsi or msisdn; time, upload, download; network. All lines are taken or none. The same file again changes nothing. Not for subaccounts.",
+		Answers: answered(200, "usage_import"),
+	},
+	{
+		Method: "GET", Path: "/v1/DataLimitCallback", ID: "FetchDataLimitCallback", Resource: "UsageRecords", Summary: "Shows where data limits are told",
+		Answers: answered(200, "data_limit_callback"),
+	},
+	{
+		Method: "POST", Path: "/v1/DataLimitCallback", ID: "UpdateDataLimitCallback", Resource: "UsageRecords", Summary: "Sets where data limits are told",
+		About:  "The server calls back when a Sim has used up its Fleet's data limit, and when its data service is on again. An empty CallbackUrl ends it.",
+		Params: told, Answers: answered(200, "data_limit_callback"),
+	},
 }

@@ -3,7 +3,7 @@ package apidoc
 // tables are the operations of all doors.
 var tables = [][]Operation{
 	profileOperations, simOperations, fleetOperations, accessOperations, networkOperations, commandOperations, usageOperations,
-	extended(orderOperations), extended(chargeOperations), extended(callbackOperations),
+	extended(orderOperations), extended(chargeOperations), extended(callbackOperations), extended(usageExtensions),
 }
 
 // resources are the chapters, in the order in which a reader needs them.

@@ -21,6 +21,7 @@ import (
 	"godwit/fault"
 	"godwit/once"
 	"godwit/sim"
+	"godwit/usage"
 	"godwit/web"
 )
 
@@ -49,6 +50,9 @@ type Options struct {
 	// Sessions knows the addresses of devices that have a data session; no
 	// device has one if nil.
 	Sessions Sessions
+	// Usage keeps what Sims use, and their billing periods; their paths are not
+	// there if it is nil.
+	Usage *usage.Store
 	// Orders keeps orders of many profiles, Ledger what profiles cost, and Once
 	// answers requests that are repeated under an Idempotency-Key. Their paths
 	// are not there, and the header is ignored, where they are nil.
@@ -63,18 +67,19 @@ type door struct {
 	sims     *sim.Store
 	commands *command.Store
 	sessions Sessions
+	usage    *usage.Store
 	orders   *bulk.Store
 	ledger   *charge.Ledger
 }
 
 // New returns the handler of all paths below /v1.
 func New(sims *sim.Store, o Options) http.Handler {
-	d := &door{calls: o.Callbacks, accounts: o.Accounts, sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger, sessions: o.Sessions}
+	d := &door{calls: o.Callbacks, accounts: o.Accounts, sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger, sessions: o.Sessions, usage: o.Usage}
 	var routes web.Routes
 	for _, resource := range [][]web.Route{
 		d.orderRoutes(), d.chargeRoutes(),
 		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(), d.settingsRoutes(),
-		d.smsRoutes(), d.ipRoutes(), d.callbackRoutes(),
+		d.smsRoutes(), d.ipRoutes(), d.callbackRoutes(), d.usageRoutes(), d.billingRoutes(),
 	} {
 		routes = append(routes, resource...)
 	}

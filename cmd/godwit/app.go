@@ -31,6 +31,7 @@ import (
 	"godwit/smdp"
 	"godwit/supersim"
 	"godwit/trust"
+	"godwit/usage"
 	"godwit/web"
 )
 
@@ -45,6 +46,7 @@ type settings struct {
 	Rate        float64 // requests of one account in a second; no bound if zero
 	Concurrent  int     // requests of one account at a time; no bound if zero
 	Commands    commandFlags
+	Usage       usageFlags
 	Core        string        // address of the core network, "" for the registry in the database
 	CoreCheck   time.Duration // between two comparisons with it, 0 for none
 	Trust       []*trust.Set  // for calls of ours to SM-DSs and operators
@@ -72,6 +74,7 @@ type app struct {
 	orders   *bulk.Store
 	once     *once.Keeper
 	commands *command.Store
+	usage    *usage.Store
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -135,7 +138,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.orders = &bulk.Store{DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims, Stock: stock{a.smdp}}
 	a.orders.Register()
 	a.once = &once.Keeper{DB: d}
-	if err := a.joinCommands(s.Commands, nil, nil); err != nil {
+	a.usage = usageOf(d, a.queue, a.events, a.calls, a.sims, a.smdp)
+	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
 		return nil, err
 	}
 
@@ -145,7 +149,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	door := supersim.New(a.sims, supersim.Options{
 		VerifyToken: a.accounts.VerifyToken, Rates: rates, Concurrent: s.Concurrent, Callbacks: a.calls, Accounts: a.accounts,
 		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
-		Commands: a.commands, Sessions: a.commands.Sessions,
+		Commands: a.commands, Sessions: a.commands.Sessions, Usage: a.usage,
 	})
 	guide := guideOf(web.Address{URL: s.PublicURL}, true, door)
 	own := http.NewServeMux()
@@ -191,6 +195,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.smdp.Run(background) })
 	g.Go(func() error { return a.once.Run(background) })
 	g.Go(func() error { return a.runCommands(background) })
+	g.Go(func() error { return a.runUsage(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

@@ -35,6 +35,7 @@ type commands struct {
 	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
 	EUICC       euiccCommand       `cmd:"" name:"euicc" help:"Make software eUICCs, and put them under other assistants."`
 	PKI         pkiCommand         `cmd:"" name:"pki" help:"The certificates that the server stands for: make, import, show, issue, block."`
+	Usage       usageCommand       `cmd:"" help:"Data usage of Sims."`
 	Explain     explainCommand     `cmd:"" help:"Put a result code or a message into words."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server, and the floor of this machine."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

@@ -26,6 +26,7 @@ type serveCommand struct {
 	ProfileType string   `help:"Profile type of reservations." default:"lte-5g"`
 	coreFlags
 	commandFlags
+	usageFlags
 	CallbackAllow []string `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
 	AccountRate   float64  `help:"Requests of one account in a second; more are answered 429. No bound by default." placeholder:"N"`
 	Concurrent    int      `name:"account-concurrent" help:"Requests of one account under way at a time; more are answered 429." default:"1000" placeholder:"N"`
@@ -116,6 +117,11 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	closers = append(closers, c.commandFlags.close)
 	config.Commands = c.commandFlags
+	if err := c.usageFlags.open(); err != nil {
+		return nil, err
+	}
+	closers = append(closers, c.usageFlags.shut)
+	config.Usage = c.usageFlags
 
 	hosts := tlsHosts(config.SMDPAddress)
 	fresh, key, err := c.create(hosts)

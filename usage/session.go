@@ -74,6 +74,9 @@ func (s session) reuses(r Report) bool {
 
 // take returns the session after a report, and how much it has grown.
 func (s session) take(r Report) (next session, up, down int64) {
+	if r.Exact && r.At.Before(s.BeganAt) {
+		return s, 0, 0 // of an earlier session with this name, or lower than what is known
+	}
 	next = s
 	newer := r.At.After(s.LastAt)
 	if newer {

@@ -6,14 +6,14 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What the tests run against beyond Go itself. Where it cannot be installed, the
 # tests concerned say by name that they were skipped.
-DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools
+DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools curl iproute2 osmo-hlr
 
-.PHONY: build test check race deps
+.PHONY: build test check race deps clients
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o godwit ./cmd/godwit
 
-test: deps
+test: deps clients
 	go run ./db/dbtest/withpostgres go test ./...
 
 # deps installs the Debian packages if it may: as root, with apt, and only those
@@ -27,6 +27,16 @@ deps:
 	      || echo "could not install all of: $$missing; the tests that need them will be skipped"; \
 	  fi; \
 	else echo "not root on Debian: tests whose programs are missing will be skipped"; fi
+
+# clients puts the vendor's clients in other languages into a cache outside the
+# tree, once. Without npm or pip the tests concerned say that they were skipped.
+CLIENTS = $(or $(GODWIT_CLIENTS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/godwit/clients)
+
+clients:
+	@mkdir -p $(CLIENTS)/node $(CLIENTS)/cli
+	@[ -d $(CLIENTS)/node/node_modules/twilio ] || npm install --no-audit --no-fund --silent --prefix $(CLIENTS)/node twilio@6.2.0 || echo "twilio-node could not be installed"
+	@[ -d $(CLIENTS)/cli/node_modules/twilio-cli ] || npm install --no-audit --no-fund --silent --prefix $(CLIENTS)/cli twilio-cli@6.2.4 || echo "twilio-cli could not be installed"
+	@[ -d $(CLIENTS)/python/lib/python3*/site-packages/twilio ] || { python3 -m venv $(CLIENTS)/python && $(CLIENTS)/python/bin/pip install -q twilio==9.13.0; } || echo "the Python client could not be installed"
 
 check:
 	@out=$$($(GOFUMPT) -l .); if [ -n "$$out" ]; then echo "not formatted (run gofumpt -w):"; echo "$$out"; exit 1; fi

@@ -17,19 +17,21 @@ import (
 // floors are the packages of the module from the ground up. A package imports
 // only from floors below its own. docs/architecture.md says what each is for.
 var floors = [][]string{
-	{"tlv", "fault", "ident", "milenage", "internal/reference"},
+	{"tlv", "fault", "ident", "milenage", "printout", "internal/reference"},
 	{"pki", "saip", "db"},
 	{"rsp", "explain", "jobs"},
-	{"event", "callback", "es2", "trust"},
-	{"account"},
+	{"event", "callback", "es2", "trust", "smsc"},
+	{"account", "charge", "once"},
 	{"sim"},
+	{"usage", "command", "privacy"},
+	{"bulk"},
 	{"web"},
-	{"supersim", "smdp", "carrier"},
+	{"supersim", "kore", "coreapi", "smdp", "carrier", "apidoc"},
 	{"cmd/godwit"},
 }
 
 // helpers are imported by tests alone.
-var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres"}
+var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest", "carrier/coretest"}
 
 // beside stand the chip and its assistant. They share wire formats with the
 // servers and nothing else, so that they can catch a server's mistakes.
@@ -49,8 +51,14 @@ var sole = map[string]string{
 	"github.com/pressly/goose":      "db",
 	"github.com/riverqueue/river":   "jobs",
 	"code.dny.dev/ssrf":             "callback",
+	"github.com/go-jose/go-jose":    "account",
+	"golang.org/x/time":             "web",
+	"github.com/linxGnu/gosmpp":     "smsc",
 	"github.com/ProtonMail":         "pki",
+	"layeh.com/radius":              "usage",
+	"go.mongodb.org/mongo-driver":   "carrier",
 	"github.com/alecthomas/kong":    "cmd/godwit",
+	"codeberg.org/go-pdf":           "printout",
 	"github.com/twilio/twilio-go":   "", // tests only
 	"github.com/getkin/kin-openapi": "", // tests only
 }

@@ -63,6 +63,11 @@ type Store struct {
 	events *event.Log
 	cache  cache
 	Now    func() time.Time
+
+	signatures signatures
+	signing    tokenKeys
+	learnt     time.Time // when keys of tokens were last read because of an unknown one
+	bearers    bearers
 }
 
 // New returns the accounts of a database.
@@ -148,7 +153,7 @@ func scan(row interface{ Scan(...any) error }) (Account, error) {
 }
 
 // SetStatus suspends an account, takes it back, or closes it. Its credentials
-// are refused from then on, on other nodes within [CacheTime].
+// and those of its subaccounts are refused from then on, on other nodes within [CacheTime].
 func (s *Store) SetStatus(ctx context.Context, tx *db.Tx, sid string, to Status) error {
 	a, err := s.Get(ctx, tx, sid)
 	if err != nil {
@@ -163,6 +168,19 @@ func (s *Store) SetStatus(ctx context.Context, tx *db.Tx, sid string, to Status)
 	}
 	tx.AfterCommit(s.cache.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "account.status", Subject: sid, Account: sid, At: now, Data: map[string]Status{"from": a.Status, "to": to}})
+}
+
+// Rename gives an account another name.
+func (s *Store) Rename(ctx context.Context, tx *db.Tx, sid, name string) error {
+	now := s.Now()
+	result, err := tx.ExecContext(ctx, `update account set name = $1, updated_at = $2 where sid = $3`, name, db.Micros(now), sid)
+	if err != nil {
+		return fmt.Errorf("store name of %s: %w", sid, err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fault.New(fault.NotFound, "account %s was not found", sid))
+	}
+	return s.events.Append(ctx, tx, event.Event{Kind: "account.renamed", Subject: sid, Account: sid, At: now, Data: map[string]string{"name": name}})
 }
 
 // CanBecome reports whether an account in s may become t.
@@ -224,5 +242,6 @@ func (s *Store) RotateToken(ctx context.Context, tx *db.Tx, sid string) (string,
 		return "", errors.Join(err, fault.New(fault.NotFound, "account %s was not found", sid))
 	}
 	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.signatures.forget)
 	return token, s.events.Append(ctx, tx, event.Event{Kind: "account.token_rotated", Subject: sid, Account: sid, At: now})
 }

@@ -19,6 +19,7 @@ import (
 type Caller struct {
 	Account string // whose resources the call is about
 	Key     string // SID of the API key that was used, empty for the auth token
+	Client  string // the API client whose access token was used, empty for the others
 }
 
 // Verify checks a pair of HTTP Basic credentials: account SID and auth token, or
@@ -46,22 +47,24 @@ func (s *Store) verify(ctx context.Context, user, password string) (Caller, erro
 	var text string
 	switch {
 	case strings.HasPrefix(user, Prefix):
-		text = `select sid, '', token_hash, status from account where sid = $1`
+		text = `select a.sid, '', a.token_hash, a.status, coalesce(p.status, 'active') from account a
+			left join account p on p.sid = a.parent_sid where a.sid = $1`
 	case strings.HasPrefix(user, KeyPrefix):
-		text = `select a.sid, k.sid, k.secret_hash, a.status from api_key k join account a on a.sid = k.account_sid where k.sid = $1`
+		text = `select a.sid, k.sid, k.secret_hash, a.status, coalesce(p.status, 'active') from api_key k join account a on a.sid = k.account_sid
+			left join account p on p.sid = a.parent_sid where k.sid = $1`
 	default:
 		return Caller{}, errRefused
 	}
 	var want []byte
-	var status Status
+	var status, parent Status
 	err := s.db.Read(ctx, func(q db.Query) error {
-		return q.QueryRowContext(ctx, text, user).Scan(&c.Account, &c.Key, &want, &status)
+		return q.QueryRowContext(ctx, text, user).Scan(&c.Account, &c.Key, &want, &status, &parent)
 	})
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return Caller{}, fmt.Errorf("read credentials: %w", err)
 	}
 	have := sha256.Sum256([]byte(password))
-	if subtle.ConstantTimeCompare(have[:], want) != 1 || status != Active {
+	if subtle.ConstantTimeCompare(have[:], want) != 1 || status != Active || parent != Active {
 		return Caller{}, errRefused
 	}
 	return c, nil

@@ -51,6 +51,14 @@ type Options struct {
 	// Token returns the auth token of an account, which signs its callbacks.
 	Token func(ctx context.Context, account string) (db.Secret, error)
 
+	// Signing returns all that signs the callbacks of an account, and in which
+	// dialect. Token is not asked then.
+	Signing func(ctx context.Context, account string) (Signing, error)
+
+	// Notice is told, in the same transaction, about endpoints that are paused
+	// or resumed.
+	Notice func(ctx context.Context, tx *db.Tx, n Notice) error
+
 	// Allow lists networks that may be called although they are not
 	// public, AllowHosts host names (with or without port) that may be at any
 	// address. Tests and laboratories need them.
@@ -62,6 +70,13 @@ type Options struct {
 	Concurrent  int           // requests at a time, 512 if zero
 	PerEndpoint int           // requests at a time to one host and port, 16 if zero
 	Retention   time.Duration // how long the record is kept, 30 days if zero
+
+	// An endpoint is paused when so many attempts failed one after the other,
+	// 10 if zero, over so long a time, 12 hours if zero. One delivery in each
+	// Probe, an hour if zero, looks whether it is there again.
+	PauseFailures int
+	PauseAfter    time.Duration
+	Probe         time.Duration
 
 	Now func() time.Time
 }
@@ -148,7 +163,7 @@ type Delivery struct {
 	Attempts              int
 	LastStatus            int       // HTTP status of the last attempt, 0 for none
 	LastError             string    // in words
-	NextAt                time.Time // next attempt, while Due
+	NextAt                time.Time // next attempt, while Due; zero while its endpoint is paused
 	CreatedAt, UpdatedAt  time.Time
 }
 

@@ -129,7 +129,7 @@ func scanDelivery(row interface{ Scan(...any) error }) (Delivery, error) {
 	var d Delivery
 	var due, created, updated int64
 	err := row.Scan(&d.SID, &d.Account, &d.Subject, &d.URL, &d.Method, &d.Form, &d.Token, &d.State, &d.Attempts, &d.LastStatus, &d.LastError, &due, &created, &updated)
-	if d.State == Due {
+	if d.State == Due && due != held {
 		d.NextAt = db.Time(due)
 	}
 	d.CreatedAt, d.UpdatedAt = db.Time(created), db.Time(updated)

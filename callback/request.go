@@ -19,7 +19,6 @@ import (
 
 	"code.dny.dev/ssrf"
 
-	"godwit/db"
 	"godwit/fault"
 )
 
@@ -122,7 +121,7 @@ func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
 	begun := time.Now()
 	defer func() { o.duration = time.Since(begun) }()
 
-	token, err := s.options.Token(ctx, d.account)
+	signing, err := s.signing(ctx, d.account)
 	if err != nil {
 		o.err, o.again = "the account's auth token, which signs, could not be read", true
 		return o
@@ -143,7 +142,7 @@ func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
 	req, err := newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      func(httptrace.GotConnInfo) { connecting.Stop(); connected.Store(true) },
 		WroteRequest: func(httptrace.WroteRequestInfo) { reading.Reset(l.read) },
-	}), d, token)
+	}), d, signing, o.at)
 	if err != nil {
 		o.err = "the request cannot be made: " + err.Error()
 		return o
@@ -172,14 +171,23 @@ func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
 	return o
 }
 
-func newRequest(ctx context.Context, d delivery, token db.Secret) (*http.Request, error) {
+// signing asks for what signs the callbacks of an account.
+func (s *Sender) signing(ctx context.Context, account string) (Signing, error) {
+	if s.options.Signing != nil {
+		return s.options.Signing(ctx, account)
+	}
+	token, err := s.options.Token(ctx, account)
+	return Signing{Token: token}, err
+}
+
+func newRequest(ctx context.Context, d delivery, signing Signing, now time.Time) (*http.Request, error) {
 	form, err := url.ParseQuery(d.form)
 	if err != nil {
 		return nil, err
 	}
 	u := d.target.url
 	var body io.Reader
-	signed := form
+	signed, content := form, ""
 	if d.method == http.MethodGet {
 		if u.RawQuery != "" && d.form != "" {
 			u.RawQuery += "&"
@@ -187,7 +195,8 @@ func newRequest(ctx context.Context, d delivery, token db.Secret) (*http.Request
 		u.RawQuery += d.form
 		signed = nil
 	} else {
-		body = strings.NewReader(d.form)
+		content = d.form
+		body = strings.NewReader(content)
 	}
 	req, err := http.NewRequestWithContext(ctx, d.method, u.String(), body)
 	if err != nil {
@@ -201,9 +210,7 @@ func newRequest(ctx context.Context, d delivery, token db.Secret) (*http.Request
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
 	}
 	req.Header.Set("Accept", "*/*")
-	req.Header.Set("User-Agent", "TwilioProxy/1.1")
-	req.Header.Set("I-Twilio-Idempotency-Token", d.token)
-	req.Header.Set("X-Twilio-Signature", Sign(token, u.String(), signed))
+	signing.sign(req, d, d.target.given, signed, content, now)
 	return req, nil
 }
 

@@ -24,6 +24,8 @@ type Sender struct {
 	options Options
 	client  *http.Client
 	wake    chan struct{} // something may be due
+
+	troubles troubles
 }
 
 // New returns the sender of a database.
@@ -31,6 +33,9 @@ func New(d *db.DB, o Options) *Sender {
 	o.Concurrent = cmp.Or(o.Concurrent, 512)
 	o.PerEndpoint = cmp.Or(o.PerEndpoint, 16)
 	o.Retention = cmp.Or(o.Retention, 30*24*time.Hour)
+	o.PauseFailures = cmp.Or(o.PauseFailures, 10)
+	o.PauseAfter = cmp.Or(o.PauseAfter, 12*time.Hour)
+	o.Probe = cmp.Or(o.Probe, time.Hour)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -43,6 +48,7 @@ type delivery struct {
 	endpoint                               string
 	attempt, allowed                       int
 	until                                  int64 // the lease, as it is stored
+	probe                                  bool  // whether a paused endpoint is there again
 	target                                 target
 }
 
@@ -174,6 +180,7 @@ func (s *Sender) take(ctx context.Context, l *line) (start []delivery, full bool
 		return nil, false, nil // whoever ends next wakes us
 	}
 	apart := l.apart()
+	probing := s.troubles.any()
 	var none []string // endpoints where nobody waits any more
 	var surplus []delivery
 	err = s.db.Write(ctx, func(tx *db.Tx) error {
@@ -192,6 +199,9 @@ func (s *Sender) take(ctx context.Context, l *line) (start []delivery, full bool
 			if len(list) == 0 {
 				none = append(none, endpoint)
 			}
+			if list, err = s.hold(ctx, tx, list); err != nil {
+				return err
+			}
 			begun[endpoint] += len(list)
 			left -= len(list)
 			start = append(start, list...)
@@ -205,6 +215,16 @@ func (s *Sender) take(ctx context.Context, l *line) (start []delivery, full bool
 			return err
 		}
 		full = len(list) == left
+		if list, err = s.hold(ctx, tx, list); err != nil {
+			return err
+		}
+		if probing {
+			one, err := s.probes(ctx, tx, now)
+			if err != nil {
+				return err
+			}
+			list = append(list, one...)
+		}
 		for _, d := range list {
 			if l.roomAt(d.endpoint) <= begun[d.endpoint] {
 				surplus = append(surplus, d)
@@ -233,11 +253,16 @@ func (s *Sender) take(ctx context.Context, l *line) (start []delivery, full bool
 // claim takes deliveries out of a line for the time of an attempt. The attempt
 // is counted now: one that dies with its process has been one.
 func (s *Sender) claim(ctx context.Context, tx *db.Tx, where string, now time.Time, limit int, more ...any) ([]delivery, error) {
+	return s.claimWhere(ctx, tx, where, db.Micros(now), now, limit, more...)
+}
+
+// claimWhere claims what is due up to a time as it is stored.
+func (s *Sender) claimWhere(ctx context.Context, tx *db.Tx, where string, due int64, now time.Time, limit int, more ...any) ([]delivery, error) {
 	until := db.Micros(now.Add(lease))
 	text := `update callback_delivery set due_at = $1, attempts = attempts + 1, apart = false where sid in (
 		select sid from callback_delivery where ` + where + ` and due_at <= $2 order by due_at limit $3` + tx.SkipLocked() + `)
 		returning sid, account, url, method, form, token, endpoint, attempts, allowed`
-	rows, err := tx.QueryContext(ctx, text, append([]any{until, db.Micros(now), limit}, more...)...)
+	rows, err := tx.QueryContext(ctx, text, append([]any{until, due, limit}, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
@@ -282,6 +307,9 @@ func (s *Sender) putApart(ctx context.Context, tx *db.Tx, list []delivery, now t
 // or before this process began.
 func (s *Sender) survey(ctx context.Context, l *line) error {
 	return s.db.Read(ctx, func(q db.Query) error {
+		if err := s.surveyTroubles(ctx, q); err != nil {
+			return err
+		}
 		rows, err := q.QueryContext(ctx, `select distinct endpoint from callback_delivery where state = 'due' and apart`)
 		if err != nil {
 			return err
@@ -354,7 +382,7 @@ func (s *Sender) settle(ctx context.Context, tx *db.Tx, f finished) error {
 		string(state), db.Micros(due), f.status, f.err, db.Micros(now), f.sid, f.until); err != nil {
 		return fmt.Errorf("record end of %s: %w", f.sid, err)
 	}
-	return nil
+	return s.note(ctx, tx, f, now)
 }
 
 // next decides what follows an attempt. A receiver that set the number of
@@ -367,6 +395,9 @@ func (f finished) next(now time.Time) (State, time.Time) {
 	case !f.again, f.attempt >= f.allowed, f.target.limits.retries >= 0 && !f.unheard:
 		return Failed, now
 	}
+	if f.attempt == 1 && f.unheard {
+		return Due, now.Add(fast)
+	}
 	return Due, now.Add(wait(f.attempt))
 }
 
@@ -376,8 +407,8 @@ func (s *Sender) prune(ctx context.Context) error {
 		var n int64
 		err := s.db.Write(ctx, func(tx *db.Tx) error {
 			result, err := tx.ExecContext(ctx, `delete from callback_delivery where sid in (
-				select sid from callback_delivery where created_at < $1 and state <> 'due' limit 500)`,
-				db.Micros(s.options.Now().Add(-s.options.Retention)))
+				select sid from callback_delivery where created_at < $1 and (state <> 'due' or due_at = $2) limit 500)`,
+				db.Micros(s.options.Now().Add(-s.options.Retention)), int64(held))
 			if err != nil {
 				return err
 			}

@@ -47,7 +47,7 @@ func TestSign(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			req, err := newRequest(t.Context(), testDelivery(t, tt.method, tt.url, tt.form), db.Secret(testToken))
+			req, err := newRequest(t.Context(), testDelivery(t, tt.method, tt.url, tt.form), Signing{Token: db.Secret(testToken)}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func TestSignatureIsAccepted(t *testing.T) {
 			t.Skip("no URL")
 		}
 		method := rapid.SampledFrom([]string{"GET", "POST"}).Draw(t, "method")
-		req, err := newRequest(t.Context(), delivery{method: method, form: form.Encode(), target: target}, db.Secret(testToken))
+		req, err := newRequest(t.Context(), delivery{method: method, form: form.Encode(), target: target}, Signing{Token: db.Secret(testToken)}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,13 +105,13 @@ func TestLimits(t *testing.T) {
 		want      limits
 		attempts  int
 	}{
-		{"none", "https://h/p", usual, 9},
+		{"none", "https://h/p", usual, 14},
 		{"all", "https://h/p#ct=2000&rt=3000&tt=4000&rc=3", limits{ms(2000), ms(3000), ms(4000), 3}, 4},
 		{"no repetition", "https://h/p#rc=0", limits{usual.connect, usual.read, usual.total, 0}, 1},
-		{"out of range", "https://h/p#ct=99&rt=15001&tt=0&rc=6", usual, 9},
-		{"no numbers", "https://h/p#ct=a&rc=-1", usual, 9},
-		{"another vendor's", "https://h/p#cbs=kore", usual, 9},
-		{"no query", "https://h/p#%zz;;", usual, 9},
+		{"out of range", "https://h/p#ct=99&rt=15001&tt=0&rc=6", usual, 14},
+		{"no numbers", "https://h/p#ct=a&rc=-1", usual, 14},
+		{"another vendor's", "https://h/p#cbs=kore", usual, 14},
+		{"no query", "https://h/p#%zz;;", usual, 14},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			target, err := parseTarget(tt.url)
@@ -170,7 +170,7 @@ func FuzzParseTarget(f *testing.F) {
 		if target.url.Fragment != "" || target.url.User != nil || target.endpoint == "" || target.attempts() < 1 {
 			t.Fatalf("%+v", target)
 		}
-		req, err := newRequest(t.Context(), delivery{method: "GET", form: "A=b", target: target}, db.Secret("x"))
+		req, err := newRequest(t.Context(), delivery{method: "GET", form: "A=b", target: target}, Signing{Token: db.Secret("x")}, time.Now())
 		if err != nil {
 			return
 		}

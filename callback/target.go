@@ -12,6 +12,7 @@ import (
 // A target is a callback URL, read: where to send, and under which limits.
 type target struct {
 	url      url.URL // without fragment and credentials, as it is requested and signed
+	given    string  // the same as the customer wrote it, an empty path left empty
 	user     *url.Userinfo
 	endpoint string // scheme, host and port: what is slow or down together
 	limits   limits
@@ -38,6 +39,7 @@ func parseTarget(raw string) (target, error) {
 	}
 	t := target{url: *u, user: u.User, limits: parseLimits(u.Fragment)}
 	t.url.Fragment, t.url.RawFragment, t.url.User = "", "", nil
+	t.given = t.url.String()
 	if t.url.Path == "" {
 		t.url.Path = "/" // what is requested then, so what the receiver checks
 	}
@@ -70,10 +72,15 @@ func parseLimits(fragment string) limits {
 }
 
 // waits are the pauses between attempts where the URL does not say how many to
-// make: a receiver that is down for a night misses nothing.
+// make: three days in all, so a receiver that is down for a weekend misses nothing.
 var waits = []time.Duration{
-	2 * time.Second, 10 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+	2 * time.Second, 10 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 4 * time.Hour, 6 * time.Hour,
+	12 * time.Hour, 12 * time.Hour, 12 * time.Hour, 12 * time.Hour, 12 * time.Hour,
 }
+
+// fast is the pause before the one repetition that the hosted services make,
+// when no connection came about at the first attempt.
+const fast = 200 * time.Millisecond
 
 // attempts says how often a delivery is tried.
 func (t target) attempts() int {

@@ -1,11 +1,11 @@
-// Package carrier is the core network where no other is configured: the
-// registry that knows each subscriber (HLR) and authenticates it (AuC). It says
-// who may attach, and makes and judges AKA challenges with the keys of the
-// profile, so that an activation is true or false by something that a card
-// computed.
+// Package carrier is the core network that serves Sims or refuses them: an
+// OsmoHLR, an Open5GS, or, where none is configured, its own registry that
+// knows each subscriber (HLR) and authenticates it (AuC). The registry says who
+// may attach, and makes and judges AKA challenges with the keys of the profile,
+// so that an activation is true or false by something that a card computed.
 //
-// It carries no traffic. A core network of an operator takes its place by
-// implementing the interface of package sim.
+// It carries no traffic. [Link] is a core network as package sim wants one, and
+// finds where it has drifted from what it was told.
 package carrier
 
 import (
@@ -41,6 +41,8 @@ type Subscriber struct {
 
 	Algorithm saip.Algorithm // 0: Milenage, or TUAK if OPc has 32 octets
 	K, OPc    db.Secret      // OPc, or TOPc of TUAK
+
+	MSISDN string // digits in international form, "" for none; the registry has no use for it
 
 	Attach    bool // whether the network serves it at all
 	Data, SMS bool
@@ -111,6 +113,37 @@ func (r *Registry) Apply(ctx context.Context, s Subscriber) error {
 		return err
 	})
 }
+
+// Compare says in what the registry's subscriber differs from s.
+func (r *Registry) Compare(ctx context.Context, s Subscriber) ([]Difference, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	is, err := r.Subscriber(ctx, s.IMSI)
+	switch {
+	case fault.Is(err, fault.NotFound) && s.Attach:
+		return unknownThere, nil
+	case fault.Is(err, fault.NotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !s.Attach && is.Attach:
+		return servedThere, nil
+	case !s.Attach:
+		return nil, nil
+	}
+	var list differences
+	list.flag("attach", true, is.Attach)
+	list.keys(s.sameKeys(is))
+	list.add("ICCID", string(s.ICCID), string(is.ICCID))
+	list.flag("data", s.Data, is.Data)
+	list.flag("sms", s.SMS, is.SMS)
+	list.add("networks", fmt.Sprint(s.Networks), fmt.Sprint(is.Networks))
+	return list, nil
+}
+
+// Close does nothing: the database is its opener's.
+func (r *Registry) Close() error { return nil }
 
 // Subscriber returns what the registry knows of an IMSI.
 func (r *Registry) Subscriber(ctx context.Context, imsi ident.IMSI) (s *Subscriber, err error) {

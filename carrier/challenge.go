@@ -3,7 +3,6 @@ package carrier
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -110,32 +109,7 @@ type Answer struct{ RES, AUTS []byte }
 // A USIM answers challenges: a card in a phone, or a software one.
 type USIM func(rand, autn [16]byte) (Answer, error)
 
-// Authenticate lets a USIM prove itself to the home network as an attach in a
-// visited network does: one challenge, and one more after a resynchronisation.
-// It returns the vector whose keys both sides now share.
+// Authenticate lets a USIM prove itself to this network; see [Authenticate].
 func (r *Registry) Authenticate(ctx context.Context, imsi ident.IMSI, visited ident.PLMN, usim USIM) (milenage.Vector, error) {
-	for attempt := range 2 {
-		v, err := r.ChallengeIn(ctx, imsi, visited)
-		if err != nil {
-			return milenage.Vector{}, err
-		}
-		a, err := usim(v.RAND, v.AUTN)
-		if errors.Is(err, milenage.ErrMAC) {
-			return milenage.Vector{}, fault.New(fault.Forbidden,
-				"the USIM of IMSI %s does not believe the network: its K or OPc is not the one stored here", imsi)
-		}
-		if err != nil {
-			return milenage.Vector{}, fmt.Errorf("authenticate IMSI %s: %w", imsi, err)
-		}
-		if a.AUTS == nil || attempt > 0 {
-			if !v.Accepts(a.RES) {
-				return milenage.Vector{}, fault.New(fault.Forbidden, "the USIM of IMSI %s gave a wrong response", imsi)
-			}
-			return v, nil
-		}
-		if err := r.Resync(ctx, imsi, v.RAND, a.AUTS); err != nil {
-			return milenage.Vector{}, err
-		}
-	}
-	panic("unreachable")
+	return Authenticate(ctx, r, imsi, visited, usim)
 }

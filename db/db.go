@@ -161,6 +161,7 @@ func (d *DB) snapshotLevel() sql.IsolationLevel {
 // On SQLite, functions that wait together share one commit: each has its
 // own savepoint, so the failure of one leaves the others as they are.
 func (d *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
+	fn = joined(ctx, fn)
 	if d.engine == postgresEngine {
 		return d.writePostgres(ctx, fn)
 	}

@@ -87,6 +87,7 @@ func (l *Log) Append(ctx context.Context, tx *db.Tx, e Event) error {
 			return fmt.Errorf("record %s of %s: %w", e.Kind, e.Subject, err)
 		}
 		if n == 1 {
+			collect(ctx, e)
 			tx.AfterCommit(l.tell)
 			return nil
 		}

@@ -223,6 +223,13 @@ func (s *Store) subscriber(ctx context.Context, q db.Query, one Sim) (Subscriber
 	for _, n := range networks {
 		sub.Networks = append(sub.Networks, n.Identifiers...)
 	}
+	if s.DataOff != nil && sub.Data {
+		off, err := s.DataOff(ctx, q, one)
+		if err != nil {
+			return sub, err
+		}
+		sub.Data = !off
+	}
 	return sub, nil
 }
 

@@ -184,6 +184,11 @@ func (s *Store) UpdateFleet(ctx context.Context, account, ref string, u FleetUpd
 		}); err != nil {
 			return err
 		}
+		if s.FleetChanged != nil {
+			if err := s.FleetChanged(ctx, tx, was, f); err != nil {
+				return err
+			}
+		}
 		if f.Access == was.Access && f.DataLimit == was.DataLimit {
 			return nil
 		}

@@ -25,6 +25,8 @@ type Profile struct {
 	MatchingID ident.MatchingID
 	Address    string // of the SM-DP+: bare host, with port only if it is not 443
 	SIM        string // SID of its Sim
+	Order      string // SID of the order of many that it is of, if any
+	Item       int64  // its place in that order, from 1
 	// ErrorCode and ErrorMessage say why it failed: a number for programs and
 	// words for people.
 	ErrorCode    string
@@ -53,7 +55,8 @@ func (p Profile) ActivationCode() string {
 
 const profileColumns = `sid, account_sid, status, coalesce(eid, ''), generate_matching_id, profile_type, coalesce(iccid, ''),
 	coalesce(matching_id, ''), coalesce(smdp_plus_address, ''), coalesce(sim_sid, ''), coalesce(error_code, ''),
-	coalesce(error_message, ''), coalesce(callback_url, ''), callback_method, created_at, updated_at`
+	coalesce(error_message, ''), coalesce(callback_url, ''), callback_method, created_at, updated_at,
+	coalesce(order_sid, ''), coalesce(order_item, 0)`
 
 const selectProfile = `select ` + profileColumns + ` from esim_profile`
 
@@ -61,7 +64,8 @@ func scanProfile(r row) (Profile, error) {
 	var p Profile
 	var created, updated int64
 	err := r.Scan(&p.SID, &p.Account, &p.Status, &p.EID, &p.WantsCode, &p.Type, &p.ICCID, &p.MatchingID, &p.Address,
-		&p.SIM, &p.ErrorCode, &p.ErrorMessage, &p.callback.URL, &p.callback.Method, &created, &updated)
+		&p.SIM, &p.ErrorCode, &p.ErrorMessage, &p.callback.URL, &p.callback.Method, &created, &updated,
+		&p.Order, &p.Item)
 	p.CreatedAt, p.UpdatedAt = db.Time(created), db.Time(updated)
 	return p, err
 }
@@ -191,7 +195,17 @@ func (s *Store) advance(ctx context.Context, tx *db.Tx, p *Profile, to ProfileSt
 	if err := s.record(ctx, tx, ev); err != nil {
 		return err
 	}
-	if s.NarrowCallbacks && (to == ProfileDownloaded || to == ProfileInstalled) {
+	if to == ProfileAvailable && s.Ledger != nil {
+		if err := s.Ledger.Add(ctx, tx, p.entry()); err != nil {
+			return err
+		}
+	}
+	return s.tell(ctx, tx, p)
+}
+
+// tell calls the customer of a reservation that has moved on.
+func (s *Store) tell(ctx context.Context, tx *db.Tx, p *Profile) error {
+	if to := p.Status; s.NarrowCallbacks && (to == ProfileDownloaded || to == ProfileInstalled) {
 		return nil
 	}
 	iccid, address := string(p.ICCID), p.Address

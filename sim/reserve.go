@@ -104,25 +104,25 @@ func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err erro
 		if err != nil {
 			return fmt.Errorf("read reservations that wait: %w", err)
 		}
+		var rows [][]any
+		var begun []event.Event
 		for i := range batch {
 			p := &batch[i]
-			isNew := p.Status == ProfileNew
-			if isNew {
+			if p.Status == ProfileNew {
 				p.Status, p.UpdatedAt = ProfileReserving, now
+				begun = append(begun, event.Event{
+					Kind: "esim_profile.reserving", Subject: p.SID, Account: p.Account, At: now,
+					Data: map[string]any{"from": ProfileNew, "to": ProfileReserving},
+				})
 			}
-			if _, err := tx.ExecContext(ctx, `update esim_profile set status = $1, lease = $2, updated_at = $3 where sid = $4`,
-				string(p.Status), now.Add(reserveLease).UnixMicro(), p.UpdatedAt.UnixMicro(), p.SID); err != nil {
-				return fmt.Errorf("claim %s: %w", p.SID, err)
-			}
-			if !isNew {
-				continue
-			}
-			if err := s.record(ctx, tx, event.Event{
-				Kind: "esim_profile.reserving", Subject: p.SID, Account: p.Account,
-				Data: map[string]any{"from": ProfileNew, "to": ProfileReserving},
-			}); err != nil {
-				return err
-			}
+			rows = append(rows, []any{p.SID, p.UpdatedAt.UnixMicro()})
+		}
+		if _, err := tx.ExecMany(ctx, `update esim_profile set status = 'reserving', lease = $1, updated_at = v.column2
+			from (values {text, bigint}) v where sid = v.column1`, []any{now.Add(reserveLease).UnixMicro()}, rows); err != nil {
+			return fmt.Errorf("claim %d reservations: %w", len(rows), err)
+		}
+		if err := s.Events.AppendMany(ctx, tx, begun); err != nil {
+			return err
 		}
 		return nil
 	})
@@ -221,8 +221,13 @@ func (s *Store) order(ctx context.Context, batch []Profile) ([]Profile, error) {
 		ordered = append(ordered, p)
 	}
 	if len(refused) > 0 {
-		_, err = s.keep(ctx, refused, func(tx *db.Tx, i int, p *Profile) (bool, error) {
-			return false, s.refused(ctx, tx, p, "downloadOrder", reasons[i])
+		_, err = s.keep(ctx, refused, func(tx *db.Tx, still []held) ([]held, error) {
+			for _, h := range still {
+				if err := s.refused(ctx, tx, h.Profile, "downloadOrder", reasons[h.i]); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
 		})
 	}
 	return ordered, err
@@ -247,45 +252,50 @@ func (s *Store) confirm(ctx context.Context, batch []Profile) ([]Profile, error)
 	if len(results) != len(batch) {
 		return nil, fmt.Errorf("confirmOrder: %d answers to %d orders", len(results), len(batch))
 	}
-	return s.keep(ctx, batch, func(tx *db.Tx, i int, p *Profile) (bool, error) {
-		p.ICCID = batch[i].ICCID
-		if err := results[i].Header.Err(); err != nil {
-			return false, errors.Join(s.refused(ctx, tx, p, "confirmOrder", err), s.cancel(ctx, tx, p))
+	return s.keep(ctx, batch, func(tx *db.Tx, still []held) ([]held, error) {
+		for _, h := range still {
+			h.ICCID = batch[h.i].ICCID
 		}
-		taken, err := iccidTaken(ctx, tx, p)
+		taken, err := iccidsTaken(ctx, tx, still)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if taken {
-			proof, err := json.Marshal(results[i])
-			if err != nil {
-				return false, fmt.Errorf("write evidence: %w", err)
+		var fit []held
+		for _, h := range still {
+			result := &results[h.i]
+			if err := result.Header.Err(); err != nil {
+				if err := errors.Join(s.refused(ctx, tx, h.Profile, "confirmOrder", err), s.cancel(ctx, tx, h.Profile)); err != nil {
+					return nil, err
+				}
+				continue
 			}
-			return false, s.fail(ctx, tx, p, CodeRefused, fmt.Sprintf("The SM-DP+ handed out ICCID %s, which this server already knows as another Sim. "+
-				"The operator of this server must clear that up with the SM-DP+; then reserve again.", p.ICCID),
-				event.Event{Evidence: proof, EvidenceKind: evidenceES2})
+			if taken[h.ICCID] {
+				if err := s.failTaken(ctx, tx, h.Profile, result); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			h.MatchingID = result.MatchingID
+			h.Address = s.SMDPAddress
+			if a := result.SMDPAddress; a != "" {
+				h.Address = a
+			}
+			h.Address = bareHost(h.Address)
+			fit = append(fit, h)
 		}
-		p.MatchingID = results[i].MatchingID
-		p.Address = s.SMDPAddress
-		if a := results[i].SMDPAddress; a != "" {
-			p.Address = a
-		}
-		p.Address = bareHost(p.Address)
-		_, err = tx.ExecContext(ctx, `update esim_profile set iccid = $1, matching_id = $2, smdp_plus_address = $3 where sid = $4`,
-			string(p.ICCID), null(string(p.MatchingID)), p.Address, p.SID)
-		return err == nil, err
+		return fit, storePrepared(ctx, tx, fit)
 	})
 }
 
-// iccidTaken reports whether another reservation or Sim has the profile.
-func iccidTaken(ctx context.Context, tx *db.Tx, p *Profile) (bool, error) {
-	var sid string
-	err := tx.QueryRowContext(ctx, `select sid from esim_profile where iccid = $1 and status <> 'failed' and sid <> $2
-		union all select sid from sim where iccid = $1`, string(p.ICCID), p.SID).Scan(&sid)
-	if none(err) {
-		return false, nil
+// failTaken ends a reservation whose profile another one has.
+func (s *Store) failTaken(ctx context.Context, tx *db.Tx, p *Profile, result *rsp.ConfirmOrderResult) error {
+	proof, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("write evidence: %w", err)
 	}
-	return err == nil, err
+	return s.fail(ctx, tx, p, CodeRefused, fmt.Sprintf("The SM-DP+ handed out ICCID %s, which this server already knows as another Sim. "+
+		"The operator of this server must clear that up with the SM-DP+; then reserve again.", p.ICCID),
+		event.Event{Evidence: proof, EvidenceKind: evidenceES2})
 }
 
 // release allows the downloads and tells the customers.
@@ -301,44 +311,25 @@ func (s *Store) release(ctx context.Context, batch []Profile) error {
 	if len(results) != len(batch) {
 		return fmt.Errorf("releaseProfile: %d answers to %d orders", len(results), len(batch))
 	}
-	_, err = s.keep(ctx, batch, func(tx *db.Tx, i int, p *Profile) (bool, error) {
-		if err := results[i].Header.Err(); err != nil {
-			return false, errors.Join(s.refused(ctx, tx, p, "releaseProfile", err), s.cancel(ctx, tx, p))
+	_, err = s.keep(ctx, batch, func(tx *db.Tx, still []held) ([]held, error) {
+		var released []held
+		var proofs [][]byte
+		for _, h := range still {
+			if err := results[h.i].Header.Err(); err != nil {
+				if err := errors.Join(s.refused(ctx, tx, h.Profile, "releaseProfile", err), s.cancel(ctx, tx, h.Profile)); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			proof, err := json.Marshal(results[h.i])
+			if err != nil {
+				return nil, fmt.Errorf("write evidence: %w", err)
+			}
+			released, proofs = append(released, h), append(proofs, proof)
 		}
-		proof, err := json.Marshal(results[i])
-		if err != nil {
-			return false, fmt.Errorf("write evidence: %w", err)
-		}
-		return true, s.advance(ctx, tx, p, ProfileAvailable, event.Event{Evidence: proof, EvidenceKind: evidenceES2})
+		return released, s.makeAvailable(ctx, tx, released, proofs)
 	})
 	return err
-}
-
-// keep runs a step on every reservation of a batch that is still being
-// prepared, all in one transaction, and returns those for which the step says
-// so.
-func (s *Store) keep(ctx context.Context, batch []Profile, step func(tx *db.Tx, i int, p *Profile) (bool, error)) (kept []Profile, err error) {
-	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		kept = nil
-		for i := range batch {
-			p, err := reserving(ctx, tx, batch[i].SID)
-			if none(err) {
-				continue // another job was faster
-			}
-			if err != nil {
-				return fmt.Errorf("read %s: %w", batch[i].SID, err)
-			}
-			ok, err := step(tx, i, &p)
-			if err != nil {
-				return err
-			}
-			if ok {
-				kept = append(kept, p)
-			}
-		}
-		return nil
-	})
-	return kept, err
 }
 
 // refused ends a reservation that the SM-DP+ refused to prepare.

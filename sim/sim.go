@@ -104,6 +104,9 @@ func (s *Store) createSim(ctx context.Context, tx *db.Tx, p *Profile, now time.T
 		p.SIM, p.Account, string(p.ICCID), string(New), now.UnixMicro()); err != nil {
 		return fmt.Errorf("store the Sim of %s: %w", p.SID, err)
 	}
+	if err := factorySettings(ctx, tx, p.SIM, p.ICCID, now); err != nil {
+		return err
+	}
 	return s.record(ctx, tx, event.Event{
 		Kind: "sim.new", Subject: p.SIM, Account: p.Account,
 		Data: map[string]any{"iccid": p.ICCID, "esim_profile": p.SID},
@@ -321,5 +324,16 @@ func (s *Store) storeSim(ctx context.Context, tx *db.Tx, was, is Sim, why string
 	if why != "" {
 		data["reason"] = why
 	}
-	return s.record(ctx, tx, event.Event{Kind: kind, Subject: is.SID, Account: is.Account, Data: data})
+	if err := s.record(ctx, tx, event.Event{Kind: kind, Subject: is.SID, Account: is.Account, Data: data}); err != nil {
+		return err
+	}
+	if was.Fleet != is.Fleet || !was.Status.Attaches() {
+		if err := s.scheduleSettings(ctx, tx, is); err != nil {
+			return err
+		}
+	}
+	if s.Changed == nil || was.Account == is.Account && was.Fleet == is.Fleet && was.Status == is.Status {
+		return nil
+	}
+	return s.Changed(ctx, tx, was, is)
 }

@@ -6,6 +6,7 @@ import (
 
 	"godwit/account"
 	"godwit/callback"
+	"godwit/charge"
 	"godwit/db"
 	"godwit/event"
 	"godwit/jobs"
@@ -19,8 +20,10 @@ type Store struct {
 	Events    *event.Log
 	Accounts  *account.Store
 	Callbacks *callback.Sender
+	Ledger    *charge.Ledger // charges profiles that become available; none are if nil
 	Preparer  Preparer
 	Network   CoreNetwork
+	Settler   Settler    // brings settings to Sims; Network does if nil
 	Catalogue *Catalogue // what Networks there are, [Builtin] if nil
 
 	ProfileType string // profile type of reservations that name none
@@ -31,6 +34,14 @@ type Store struct {
 	// downloaded or installed: the parameter's text at the hosted service can
 	// be read so.
 	NarrowCallbacks bool
+
+	// What packages above have to do with changes here. Changed is called in
+	// the transaction that changes a Sim's account, Fleet or status,
+	// FleetChanged in that of a Fleet. DataOff tells whether a Sim is to have no
+	// data service although its Fleet has. Each may be nil.
+	Changed      func(ctx context.Context, tx *db.Tx, was, is Sim) error
+	FleetChanged func(ctx context.Context, tx *db.Tx, was, is Fleet) error
+	DataOff      func(ctx context.Context, q db.Query, one Sim) (bool, error)
 
 	Now func() time.Time // the clock, time.Now if nil
 }
@@ -54,6 +65,8 @@ func (s *Store) Register() {
 		jobs.Attempts(1), jobs.Lane("change", 4))
 	s.Jobs.Every("sim.reserve", sweep, reserveArgs{})
 	s.Jobs.Every("sim.change", sweep, changeArgs{})
+	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[settingsArgs]) error { return s.bringSettings(ctx) }, jobs.Attempts(1))
+	s.Jobs.Every("sim.settings", sweep, settingsArgs{})
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[cancelArgs]) error { return s.cancelOrder(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncFleetArgs]) error { return s.syncFleet(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncSimArgs]) error { return s.syncSim(ctx, j.Args) })

@@ -55,6 +55,20 @@ func (s *Store) syncFleet(ctx context.Context, a syncFleetArgs) error {
 			return err
 		}
 	}
+	if err := s.DB.Write(ctx, func(tx *db.Tx) error {
+		for _, one := range chunk {
+			now, err := oneSim(ctx, tx, "sid", one.SID, tx.ForUpdate())
+			if err != nil {
+				return err
+			}
+			if err := s.scheduleSettings(ctx, tx, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	if len(chunk) < syncChunk {
 		return nil
 	}

@@ -19,6 +19,10 @@ type function[Q, R any] struct {
 	header func(q *Q) *rsp.RequestHeader
 	answer func(r *R) *rsp.ResponseHeader
 	do     func(ctx context.Context, tx *db.Tx, i int, q Q) (R, error) // i: which of the calls q is
+	// plain carries out at once, in few statements, those of the calls whose
+	// numbers it is given that go well as a matter of course, and returns their
+	// answers by number. The others go to do, one by one. It may be nil.
+	plain func(ctx context.Context, tx *db.Tx, which []int) (map[int]R, error)
 }
 
 // callBatch bounds how many rows one statement of es2_call carries.
@@ -58,6 +62,10 @@ func runCalls[Q, R any](ctx context.Context, s *Server, op *Operator, f function
 			return err
 		}
 		var fresh []storedCall
+		easy, err := runPlain(ctx, tx, op, f, calls, known)
+		if err != nil {
+			return err
+		}
 		for i := range calls {
 			refuse := func(err error) { *f.answer(&answers[i]) = rsp.HeaderFor(err) }
 			header := f.header(&calls[i])
@@ -78,7 +86,10 @@ func runCalls[Q, R any](ctx context.Context, s *Server, op *Operator, f function
 				}
 				continue
 			}
-			answer, err := f.do(ctx, tx, i, calls[i])
+			answer, done := easy[i]
+			if !done {
+				answer, err = f.do(ctx, tx, i, calls[i])
+			}
 			if _, refused := rsp.AsFailure(err); err != nil && !refused {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
@@ -102,6 +113,32 @@ func runCalls[Q, R any](ctx context.Context, s *Server, op *Operator, f function
 	}
 	for i := range answers {
 		settle(ctx, "es2plus", f.name, f.answer(&answers[i]).Err())
+	}
+	return answers, nil
+}
+
+// runPlain has the plain calls among those of our own program that are made
+// for the first time carried out together.
+func runPlain[Q, R any](ctx context.Context, tx *db.Tx, op *Operator, f function[Q, R], calls []Q, known map[string]storedCall) (map[int]R, error) {
+	if f.plain == nil || op.ID != LocalOperator {
+		return nil, nil
+	}
+	var which []int
+	seen := make(map[string]bool, len(calls))
+	for i := range calls {
+		id := f.header(&calls[i]).Call
+		if _, repeated := known[id]; repeated || id == "" || seen[id] {
+			continue
+		}
+		seen[id] = true
+		which = append(which, i)
+	}
+	if len(which) < 2 {
+		return nil, nil
+	}
+	answers, err := f.plain(ctx, tx, which)
+	if err != nil {
+		return nil, fmt.Errorf("%s of %d profiles: %w", f.name, len(which), err)
 	}
 	return answers, nil
 }

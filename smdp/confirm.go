@@ -49,6 +49,9 @@ func (s *Server) confirmOrders(ctx context.Context, op *Operator, calls []rsp.Co
 			}
 			return answer, err
 		},
+		plain: func(ctx context.Context, tx *db.Tx, which []int) (map[int]rsp.ConfirmOrderResult, error) {
+			return s.confirmMany(ctx, tx, op, calls, which)
+		},
 	}, calls)
 }
 

@@ -44,6 +44,9 @@ func (s *Server) downloadOrders(ctx context.Context, op *Operator, calls []rsp.D
 			iccid, err := s.downloadOrder(ctx, tx, op, shelf, q)
 			return rsp.DownloadOrderResult{ICCID: iccid}, err
 		},
+		plain: func(ctx context.Context, tx *db.Tx, which []int) (map[int]rsp.DownloadOrderResult, error) {
+			return s.orderMany(ctx, tx, op, shelf, calls, which)
+		},
 	}, calls)
 }
 
@@ -378,6 +381,9 @@ func (s *Server) releaseProfiles(ctx context.Context, op *Operator, calls []rsp.
 				return none, wrongState(p, "released")
 			}
 			return none, nil
+		},
+		plain: func(ctx context.Context, tx *db.Tx, which []int) (map[int]rsp.ReleaseProfileResult, error) {
+			return s.releaseMany(ctx, tx, op, calls, which)
 		},
 	}, calls)
 }

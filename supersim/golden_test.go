@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,7 +19,10 @@ import (
 
 	"godwit/db"
 	"godwit/db/dbtest"
+	"godwit/ident"
 	"godwit/rsp"
+	"godwit/sim"
+	"godwit/smsc/smsctest"
 )
 
 // publicURL is under which address the letters know the door.
@@ -33,6 +38,13 @@ const publicURL = "https://sim.example.net"
 //	-- install ICCID --
 //	-- fail 8.1/4.8 ICCID --
 //	-- no stock --
+//	-- card ICCID CODE EID --  a card can be registered; the EID may be left out
+//	-- accepted --             the SMSC gets a message with this text
+//	-- receipt DELIVRD --      the SMSC reports on it
+//	-- text ICCID --           a device sends this text
+//	-- attach ICCID --         a device gets a data session; <port> is where it listens
+//	-- datagram --             the device gets a datagram with these octets
+//	-- answer --               and answers with these
 //	-- callback --             the form that the customer's server gets next
 //
 // In an answer "<name>" keeps what stands there and demands the same the next
@@ -67,6 +79,10 @@ type reader struct {
 	words   map[string]string // what <name> stands for
 	request string
 	line    int
+
+	accepted smsctest.Message // by the SMSC, the last one
+	conn     *net.UDPConn     // of the device that was attached last
+	from     netip.AddrPort   // of its last datagram
 }
 
 var heading = regexp.MustCompile(`^-- (.*) --$`)
@@ -113,12 +129,54 @@ func (r *reader) part(title []string, body string) {
 			r.fatalf("%v", err)
 		}
 		r.report(r.t, r.fill(title[2]), rsp.PointInstallation, rsp.Refuse(code, ""))
+	case "accepted", "receipt", "text", "attach", "datagram", "answer":
+		r.device(title, body)
+	case "card":
+		h := sim.Card{ICCID: ident.ICCID(title[1]), IMSI: ident.IMSI("00101" + title[1][9:]), Code: db.Secret(title[2])}
+		if len(title) > 3 {
+			h.EID = ident.EID(title[3])
+		}
+		if err := r.store.ImportCards(context.Background(), "", "letter", []sim.Card{h}); err != nil {
+			r.fatalf("%v", err)
+		}
 	case "no":
 		r.shelf.mu.Lock()
 		r.shelf.stock = r.shelf.taken
 		r.shelf.mu.Unlock()
 	default:
 		r.fatalf("unknown part %q", title)
+	}
+}
+
+// device plays what happens in the field.
+func (r *reader) device(title []string, body string) {
+	switch title[0] {
+	case "accepted":
+		if r.accepted = r.field.smsc.Next(); r.accepted.Text != body || r.accepted.From != "000" {
+			r.fatalf("the SMSC got %+v", r.accepted)
+		}
+	case "receipt":
+		r.field.smsc.Receipt(r.accepted, title[1])
+	case "text":
+		n, _ := r.field.Number(context.Background(), ident.ICCID(r.fill(title[1]))) // never fails
+		if status := r.field.smsc.Text(n.Digits, byte(n.Plan), body, 0); status != 0 {
+			r.fatalf("the device's message was answered with %#x", status)
+		}
+	case "attach":
+		r.conn = r.field.attach(r.t, r.fill(title[1]))
+		r.words["port"] = strconv.Itoa(r.conn.LocalAddr().(*net.UDPAddr).Port)
+		r.words["address"] = r.conn.LocalAddr().(*net.UDPAddr).IP.String()
+	case "datagram":
+		buffer := make([]byte, 2000)
+		n, from, err := r.conn.ReadFromUDPAddrPort(buffer)
+		if err != nil || string(buffer[:n]) != body {
+			r.fatalf("the device got %q, %v", buffer[:n], err)
+		}
+		r.from = from
+	case "answer":
+		if _, err := r.conn.WriteToUDPAddrPort([]byte(body), r.from); err != nil {
+			r.fatalf("%v", err)
+		}
 	}
 }
 
@@ -204,7 +262,7 @@ func (r *reader) compare(answer []byte, want string) string {
 	if err := json.Unmarshal(answer, &a); err != nil {
 		return fmt.Sprintf("the answer is no JSON: %v: %s", err, answer)
 	}
-	if err := json.Unmarshal([]byte(want), &w); err != nil {
+	if err := json.Unmarshal([]byte(r.fill(want)), &w); err != nil { // words may stand for numbers
 		r.fatalf("the letter is no JSON: %v", err)
 	}
 	found := map[string]string{}

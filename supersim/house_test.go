@@ -13,6 +13,7 @@ import (
 
 	"godwit/account"
 	"godwit/callback"
+	"godwit/command"
 	"godwit/db"
 	"godwit/event"
 	"godwit/ident"
@@ -96,6 +97,7 @@ type house struct {
 	token    string
 	server   *httptest.Server // the door, over real HTTP
 	calls    *receiver
+	field    *field
 }
 
 // newHouse opens a door. Its links are built for base, or for the address that
@@ -117,14 +119,19 @@ func newHouse(t testing.TB, d *db.DB, base string) *house {
 		Preparer: h.shelf, Network: air{}, ProfileType: "test", Requester: "godwit",
 	}
 	h.store.Register()
+	var commands *command.Store
+	var links []func(context.Context) error
+	h.field, commands, links = newField(t, d, q, events, callbacks, h.store)
 	h.account, h.token = h.customer(t, "")
-	h.server = httptest.NewServer(supersim.New(h.store, supersim.Options{Authenticate: accounts.Verify, Address: web.Address{URL: base}}))
+	h.server = httptest.NewServer(supersim.New(h.store, supersim.Options{
+		Authenticate: accounts.Verify, Address: web.Address{URL: base}, Commands: commands,
+	}))
 	t.Cleanup(h.server.Close)
 	h.calls = newReceiver(t, h.token)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	for _, part := range []func(context.Context) error{q.Run, callbacks.Run} {
+	for _, part := range append(links, q.Run, callbacks.Run) {
 		parts.Go(func() {
 			if err := part(ctx); err != nil {
 				t.Error(err)

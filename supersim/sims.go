@@ -9,8 +9,9 @@ import (
 
 func (d *door) simRoutes() []web.Route {
 	return []web.Route{
-		{Path: "/v1/Sims", Methods: map[string]web.Handler{"GET": d.listSims}},
+		{Path: "/v1/Sims", Methods: map[string]web.Handler{"GET": d.listSims, "POST": d.registerSim}},
 		{Path: "/v1/Sims/{sid}", Methods: map[string]web.Handler{"GET": d.fetchSim, "POST": d.updateSim}},
+		{Path: "/v1/Sims/{sid}/IpAddresses", Methods: map[string]web.Handler{"GET": d.listAddresses}},
 	}
 }
 
@@ -49,6 +50,19 @@ func (d *door) fetchSim(w http.ResponseWriter, r *web.Request) error {
 		return inPath(r, err)
 	}
 	return web.WriteJSON(w, http.StatusOK, showSim(r)(s))
+}
+
+// registerSim makes a Sim of a card that its customer holds.
+func (d *door) registerSim(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	s, err := d.sims.RegisterCard(r.Context(), r.Caller.Account, f.String("Iccid"), f.String("RegistrationCode"))
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusCreated, showSim(r)(s))
 }
 
 // updateSim answers 200 when everything is done, and 202 when the core network

@@ -15,8 +15,14 @@ import (
 	"time"
 
 	"godwit/account"
+	"godwit/bulk"
+	"godwit/callback"
+	"godwit/charge"
+	"godwit/command"
 	"godwit/fault"
+	"godwit/once"
 	"godwit/sim"
+	"godwit/usage"
 	"godwit/web"
 )
 
@@ -26,6 +32,15 @@ type Options struct {
 	// Basic, and returns whose they are. A refusal is of kind
 	// [fault.Unauthorized].
 	Authenticate func(ctx context.Context, user, password string) (account.Caller, error)
+	// VerifyToken checks an access token, which comes as Authorization: Bearer.
+	// None is accepted if it is nil.
+	VerifyToken func(ctx context.Context, token string) (account.Caller, error)
+	// Rates bounds how fast an account may ask, not at all if it is nil.
+	Rates *web.Rates
+	// Callbacks has paths for the record of callbacks, for accounts kept in
+	// Accounts. They are not there if it is nil.
+	Callbacks *callback.Sender
+	Accounts  *account.Store
 	// Address tells the public address, for links.
 	Address web.Address
 	// Concurrent bounds the requests of one account under way, no bound if
@@ -33,26 +48,53 @@ type Options struct {
 	Concurrent int
 	// Log gets one line for each request; none are written if it is nil.
 	Log *slog.Logger
+	// Commands keeps SMS and IP commands.
+	Commands *command.Store
+	// Sessions knows the addresses of devices that have a data session; no
+	// device has one if nil.
+	Sessions Sessions
+	// Usage keeps what Sims use, and their billing periods; their paths are not
+	// there if it is nil.
+	Usage *usage.Store
+	// Orders keeps orders of many profiles, Ledger what profiles cost, and Once
+	// answers requests that are repeated under an Idempotency-Key. Their paths
+	// are not there, and the header is ignored, where they are nil.
+	Orders *bulk.Store
+	Ledger *charge.Ledger
+	Once   *once.Keeper
 }
 
-type door struct{ sims *sim.Store }
+type door struct {
+	calls    *callback.Sender
+	accounts *account.Store
+	sims     *sim.Store
+	commands *command.Store
+	sessions Sessions
+	usage    *usage.Store
+	orders   *bulk.Store
+	ledger   *charge.Ledger
+}
 
 // New returns the handler of all paths below /v1.
 func New(sims *sim.Store, o Options) http.Handler {
-	d := &door{sims}
+	d := &door{calls: o.Callbacks, accounts: o.Accounts, sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger, sessions: o.Sessions, usage: o.Usage}
 	var routes web.Routes
 	for _, resource := range [][]web.Route{
-		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(),
+		d.orderRoutes(), d.chargeRoutes(),
+		d.profileRoutes(), d.simRoutes(), d.fleetRoutes(), d.accessRoutes(), d.networkRoutes(), d.settingsRoutes(),
+		d.smsRoutes(), d.ipRoutes(), d.callbackRoutes(), d.usageRoutes(), d.billingRoutes(),
 	} {
 		routes = append(routes, resource...)
 	}
 	return &web.Door{
 		Routes:       routes,
-		Authenticate: basic(o.Authenticate),
+		Authenticate: bearer(o.VerifyToken, basic(o.Authenticate)),
+		Rates:        o.Rates,
 		Render:       render,
 		Address:      o.Address,
 		Concurrent:   o.Concurrent,
 		Log:          o.Log,
+		Once:         o.Once,
 	}
 }
 
@@ -65,6 +107,33 @@ func basic(check func(ctx context.Context, user, password string) (account.Calle
 		}
 		return check(r.Context(), user, password)
 	}
+}
+
+// bearer reads access tokens, and leaves all else to the other way.
+func bearer(check func(ctx context.Context, token string) (account.Caller, error), other func(*http.Request) (account.Caller, error)) func(*http.Request) (account.Caller, error) {
+	return func(r *http.Request) (account.Caller, error) {
+		token, ok := bearerToken(r)
+		if !ok || check == nil {
+			return other(r)
+		}
+		return check(r.Context(), token)
+	}
+}
+
+// bearerToken returns the access token of a request. Who sends one speaks
+// KORE's dialect.
+func bearerToken(r *http.Request) (string, bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
+}
+
+// koreLimit is the largest PageSize of a list for a caller who speaks KORE's
+// dialect, where that has a smaller one.
+func koreLimit(r *web.Request, kore int) int {
+	if r.Caller.Client != "" {
+		return kore
+	}
+	return maxPage
 }
 
 // maxPage is the largest PageSize.
@@ -81,6 +150,7 @@ const (
 	codeInternal     = 20500
 	codeUnavailable  = 20503
 	documentationURL = "https://www.twilio.com/docs/errors/"
+	koreDocumentsURL = "https://docs.korewireless.com/errors/"
 )
 
 // A failure is an error in the shape of the hosted service. Code and status are
@@ -99,7 +169,7 @@ type details struct {
 }
 
 // render writes a refusal.
-func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, all []*fault.Error) {
+func render(w http.ResponseWriter, r *web.Request, refusal *fault.Error, all []*fault.Error) {
 	status, code := statusOf(refusal)
 	f := failure{Code: code, Message: message(refusal), Status: status}
 	if len(all) > 1 {
@@ -122,9 +192,13 @@ func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, all []*
 		}
 		f.Details.Parameters[one.Field] = one.Message
 	}
-	f.MoreInfo = documentationURL + strconv.Itoa(code)
+	link, challenge := documentationURL, `Basic realm="Super SIM API"`
+	if _, ok := bearerToken(r.Request); ok {
+		link, challenge = koreDocumentsURL, `Bearer realm="Super SIM API", error="invalid_token"`
+	}
+	f.MoreInfo = link + strconv.Itoa(code)
 	if status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Basic realm="Super SIM API"`)
+		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	_ = web.WriteJSON(w, status, f) // a failure is made of numbers and text: it can be written
 }
@@ -201,8 +275,11 @@ func list[T, J any](w http.ResponseWriter, r *web.Request, key string, p web.Pag
 }
 
 // page reads the paging parameters of a list request.
-func page(f *web.Form) (web.Page, sim.Page) {
-	p := f.Page(maxPage)
+func page(f *web.Form) (web.Page, sim.Page) { return pageUpTo(f, maxPage) }
+
+// pageUpTo is page for a list with a limit of its own.
+func pageUpTo(f *web.Form, limit int) (web.Page, sim.Page) {
+	p := f.Page(limit)
 	sp := sim.Page{Limit: p.Size, Offset: p.Offset()}
 	if p.Position != "" {
 		place, err := sim.ParseKey(p.Position)

@@ -15,6 +15,7 @@ import (
 type Route struct {
 	Path    string
 	Methods map[string]Handler
+	MaxBody int64 // largest request body in octets, the door's if zero
 }
 
 // Routes is a door's whole table. It is ours and not [http.ServeMux], because

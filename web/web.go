@@ -23,6 +23,7 @@ import (
 
 	"godwit/account"
 	"godwit/fault"
+	"godwit/once"
 )
 
 // A Request is an HTTP request whose caller is known.
@@ -55,6 +56,12 @@ type Door struct {
 	// Concurrent is how many requests of one account are worked on at a time,
 	// any number if zero. More are refused with [fault.TooMany].
 	Concurrent int
+	// Rates bounds how fast an account may ask; it may be shared with other
+	// doors. Not at all if it is nil.
+	Rates *Rates
+	// Once answers repeated POSTs that carry an Idempotency-Key like the first;
+	// the header is ignored if it is nil.
+	Once *once.Keeper
 	// Log gets one line for each request; none are written if it is nil.
 	// Troubles of our own go to the default logger in any case.
 	Log *slog.Logger
@@ -103,6 +110,9 @@ func (d *Door) serve(w http.ResponseWriter, r *Request) (err error) {
 	if r.Caller, err = d.Authenticate(r.Request); err != nil {
 		return err
 	}
+	if err := d.Rates.take(w, r.Caller.Account); err != nil {
+		return err
+	}
 	if err := d.enter(r.Caller.Account); err != nil {
 		w.Header().Set("Retry-After", "1")
 		return err
@@ -112,7 +122,13 @@ func (d *Door) serve(w http.ResponseWriter, r *Request) (err error) {
 	if limit == 0 {
 		limit = defaultMaxBody
 	}
+	if r.Route.MaxBody != 0 {
+		limit = r.Route.MaxBody
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	if d.Once != nil && r.Method == http.MethodPost && r.Header.Get(onceHeader) != "" {
+		return d.serveOnce(w, r, handler)
+	}
 	return handler(w, r)
 }
 

@@ -15,16 +15,24 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"godwit/account"
+	"godwit/apidoc"
+	"godwit/bulk"
 	"godwit/callback"
 	"godwit/carrier"
+	"godwit/charge"
+	"godwit/command"
+	"godwit/coreapi"
 	"godwit/db"
 	"godwit/event"
 	"godwit/jobs"
+	"godwit/kore"
+	"godwit/once"
 	"godwit/rsp"
 	"godwit/sim"
 	"godwit/smdp"
 	"godwit/supersim"
 	"godwit/trust"
+	"godwit/usage"
 	"godwit/web"
 )
 
@@ -41,6 +49,13 @@ type settings struct {
 	RetryFailed int            // installations
 
 	OrderLifetime time.Duration // 0 has orders never expire
+
+	Rate       float64 // requests of one account in a second; no bound if zero
+	Concurrent int     // requests of one account at a time; no bound if zero
+	Commands   commandFlags
+	Usage      usageFlags
+	Core       string        // address of the core network, "" for the registry in the database
+	CoreCheck  time.Duration // between two comparisons with it, 0 for none
 }
 
 // An rspListener is one port of the SM-DP+ with the trust that it stands for.
@@ -60,8 +75,13 @@ type app struct {
 	queue    *jobs.Queue
 	calls    *callback.Sender
 	smdp     *smdp.Server
-	registry *carrier.Registry
+	registry *carrier.Registry // that of the database, whether or not it is the core network
+	core     *carrier.Link
 	sims     *sim.Store
+	orders   *bulk.Store
+	once     *once.Keeper
+	commands *command.Store
+	usage    *usage.Store
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -74,7 +94,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	if a.queue, err = jobs.New(d); err != nil {
 		return nil, err
 	}
-	s.Callbacks.Token = a.accounts.SigningToken
+	s.Callbacks.Signing, s.Callbacks.Notice = a.accounts.Signing, a.accounts.EndpointNotice
 	a.calls = callback.New(d, s.Callbacks)
 
 	var progress func(context.Context, []rsp.ProgressInfo) error
@@ -106,19 +126,46 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	}
 
 	a.registry = carrier.New(d)
+	network, err := carrier.Open(s.Core, d)
+	if err != nil {
+		return nil, fmt.Errorf("--core: %w", err)
+	}
+	a.core = &carrier.Link{Core: network, Personal: a.personal, DB: d, Events: a.events, Jobs: a.queue}
+	networks, err := sim.LoadCatalogue(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	ledger := &charge.Ledger{DB: d}
 	a.sims = &sim.Store{
-		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls,
-		Preparer: preparer{a.smdp}, Network: coreNetwork{a.registry, a.smdp},
+		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls, Ledger: ledger,
+		Preparer: preparer{a.smdp}, Network: a.core, Catalogue: networks,
 		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
 	}
 	a.sims.Register()
+	a.core.Sims = a.sims
+	a.core.Register(s.CoreCheck)
 	progress = a.sims.Progress
-
-	options := supersim.Options{Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}}
-	if slog.Default().Enabled(ctx, slog.LevelDebug) {
-		options.Log = slog.Default()
+	a.orders = &bulk.Store{DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims, Stock: stock{a.smdp}}
+	a.orders.Register()
+	a.once = &once.Keeper{DB: d}
+	a.usage = usageOf(d, a.queue, a.events, a.calls, a.sims, a.smdp)
+	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
+		return nil, err
 	}
-	door := supersim.New(a.sims, options)
+
+	var requests *slog.Logger
+	if slog.Default().Enabled(ctx, slog.LevelDebug) {
+		requests = slog.Default()
+	}
+	rates := &web.Rates{PerSecond: s.Rate}
+	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: web.Address{URL: s.PublicURL}, Rates: rates})
+	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: web.Address{URL: s.PublicURL}, Rates: rates})
+	door := supersim.New(a.sims, supersim.Options{
+		VerifyToken: a.accounts.VerifyToken, Rates: rates, Concurrent: s.Concurrent, Callbacks: a.calls, Accounts: a.accounts,
+		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
+		Commands: a.commands, Sessions: a.commands.Sessions, Usage: a.usage, Log: requests,
+	})
+	guide := guideOf(web.Address{URL: s.PublicURL}, true, door)
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
 	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -127,9 +174,15 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	// redirect unclean paths and answer in plain text, and clients of this API can
 	// read neither.
 	a.api = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/metrics", "/healthz", "/readyz":
+		switch path := r.URL.Path; {
+		case path == "/metrics", path == "/healthz", path == "/readyz":
 			own.ServeHTTP(w, r)
+		case apidoc.Paths(path):
+			guide.ServeHTTP(w, r)
+		case kore.Paths(path):
+			neighbour.ServeHTTP(w, r)
+		case coreapi.Paths(path):
+			customers.ServeHTTP(w, r)
 		default:
 			door.ServeHTTP(w, r)
 		}
@@ -154,6 +207,9 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.queue.Run(background) })
 	g.Go(func() error { return a.calls.Run(background) })
 	g.Go(func() error { return a.smdp.Run(background) })
+	g.Go(func() error { return a.once.Run(background) })
+	g.Go(func() error { return a.runCommands(background) })
+	g.Go(func() error { return a.runUsage(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

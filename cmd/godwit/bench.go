@@ -15,6 +15,7 @@ import (
 // same command.
 type benchCommand struct {
 	Download benchDownloadCommand `cmd:"" help:"Make downloads from a server on this machine."`
+	Order    benchOrderCommand    `cmd:"" help:"Order many profiles at once from a server on this machine, and wait until all are available."`
 	Limit    benchLimitCommand    `cmd:"" help:"Measure what this machine can do at best: the floor of one download."`
 	Floor    benchFloorCommand    `cmd:"" hidden:""`
 }

@@ -28,6 +28,8 @@ type credentials struct {
 	CICertificate       string `json:"ci_certificate"` // path
 	AccountSID          string `json:"account_sid"`
 	AuthToken           string `json:"auth_token"`
+	ClientID            string `json:"client_id"`
+	ClientSecret        string `json:"client_secret"`
 	OperatorCertificate string `json:"operator_certificate,omitempty"` // path
 	OperatorKey         string `json:"operator_key,omitempty"`         // path
 }
@@ -71,7 +73,11 @@ func (f dataFlags) credentials(ctx context.Context) (*credentials, error) {
 			return err
 		}
 		token, err := accounts.Token(ctx, q, out.AccountSID)
-		out.AuthToken = string(token)
+		if err != nil {
+			return err
+		}
+		id, secret, err := accounts.ClientSecret(ctx, q, out.AccountSID)
+		out.AuthToken, out.ClientID, out.ClientSecret = string(token), id, string(secret)
 		return err
 	})
 	if err != nil {

@@ -57,7 +57,7 @@ func TestFullDisk(t *testing.T) {
 	if n := len(first.card.Profiles()); n != 0 {
 		t.Fatalf("%d profiles on the chip after refused downloads", n)
 	}
-	if !strings.Contains(p.output.String(), "disk") {
+	if !p.says("disk") {
 		t.Error("the log does not say that the disk is full")
 	}
 	// What is only read goes on.
@@ -131,7 +131,7 @@ func TestCorruptRow(t *testing.T) {
 	if !errors.As(err, &refused) {
 		t.Fatalf("download of a corrupt row ended with %v, want a refusal of the server", err)
 	}
-	if !strings.Contains(p.output.String(), "sealed") {
+	if !p.says("sealed") {
 		t.Error("the log does not say what is wrong with the row")
 	}
 	if _, err := f.devices[1].lpa.Download(t.Context(), f.devices[1].request()); err != nil {

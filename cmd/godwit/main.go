@@ -26,10 +26,16 @@ type commands struct {
 	Profile     profileCommand     `cmd:"" help:"Look at profile packages: check, show, templates."`
 	Stock       stockCommand       `cmd:"" help:"The SM-DP+'s profile types and stock."`
 	Operator    operatorCommand    `cmd:"" help:"Who may order profiles over ES2+."`
-	Order       orderCommand       `cmd:"" help:"Order profiles over ES2+."`
+	Order       orderCommand       `cmd:"" help:"Order profiles: many at a time, or one by one over ES2+."`
+	Charge      chargeCommand      `cmd:"" help:"What profiles cost, and the ledger."`
+	Card        cardCommand        `cmd:"" help:"SIMs that are made elsewhere: plastic cards and pre-installed profiles."`
+	Networks    networksCommand    `cmd:"" help:"The catalogue of mobile networks."`
+	Privacy     privacyCommand     `cmd:"" help:"Delete personal data, of one device or by age, and leave a proof of it."`
+	Core        coreCommand        `cmd:"" help:"The core network that serves Sims."`
 	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
 	EUICC       euiccCommand       `cmd:"" name:"euicc" help:"Make software eUICCs, and put them under other assistants."`
 	PKI         pkiCommand         `cmd:"" name:"pki" help:"The certificates that the server stands for: make, import, show, issue, block."`
+	Usage       usageCommand       `cmd:"" help:"Data usage of Sims."`
 	Explain     explainCommand     `cmd:"" help:"Put a result code or a message into words."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server, and the floor of this machine."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

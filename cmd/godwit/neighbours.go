@@ -6,9 +6,7 @@ import (
 	"crypto/x509"
 	"slices"
 
-	"godwit/carrier"
 	"godwit/rsp"
-	"godwit/sim"
 	"godwit/smdp"
 	"godwit/trust"
 )
@@ -31,24 +29,6 @@ func (p preparer) ReleaseProfile(ctx context.Context, calls []rsp.ReleaseProfile
 
 func (p preparer) CancelOrder(ctx context.Context, calls []rsp.CancelOrder) ([]rsp.CancelOrderResult, error) {
 	return p.server.CancelOrders(ctx, smdp.LocalOperator, calls)
-}
-
-// coreNetwork is the registry as the domain sees a core network. The keys of a
-// Sim come from the SM-DP+'s stock.
-type coreNetwork struct {
-	registry *carrier.Registry
-	server   *smdp.Server
-}
-
-func (n coreNetwork) Apply(ctx context.Context, s sim.Subscriber) error {
-	personal, err := n.server.Personal(ctx, s.ICCID)
-	if err != nil {
-		return err
-	}
-	return n.registry.Apply(ctx, carrier.Subscriber{
-		IMSI: personal.IMSI, ICCID: s.ICCID, Algorithm: personal.Algorithm, K: personal.K, OPc: personal.OPc,
-		Attach: s.Attach, Data: s.Data, SMS: s.SMS, Networks: s.Networks,
-	})
 }
 
 // outgoing is how this process shows itself to SM-DSs and operators' systems,
@@ -80,4 +60,15 @@ func clientTrust(sets []*trust.Set) (outgoing, error) {
 		}
 	}
 	return out, nil
+}
+
+// stock is the SM-DP+'s stock as orders of many see it.
+type stock struct{ server *smdp.Server }
+
+func (s stock) InStock(ctx context.Context, profileType string, limit int64) (n int64, known bool, err error) {
+	if known, err = s.server.HasType(ctx, profileType); err != nil || !known {
+		return 0, false, err
+	}
+	count, err := s.server.InStock(ctx, profileType, int(limit))
+	return int64(count), true, err
 }

@@ -17,6 +17,7 @@ import (
 
 // orderCommand speaks ES2+ to an SM-DP+, ours or another's.
 type orderCommand struct {
+	Bulk     orderBulkCommand     `cmd:"" help:"Order up to a million profiles over the Super SIM API, and get their activation codes."`
 	Download orderDownloadCommand `cmd:"" help:"Take profiles out of stock (DownloadOrder)."`
 	Confirm  orderConfirmCommand  `cmd:"" help:"Say how a profile will be asked for (ConfirmOrder)."`
 	Release  orderReleaseCommand  `cmd:"" help:"Allow the download of a confirmed profile (ReleaseProfile)."`

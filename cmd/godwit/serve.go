@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"godwit/callback"
+	"godwit/carrier"
 	"godwit/pki"
 	"godwit/trust"
 	"godwit/web"
@@ -32,8 +33,13 @@ type serveCommand struct {
 	OrderLifetime time.Duration `help:"How long after ConfirmOrder a profile may be downloaded, as 720h; without it orders do not expire." placeholder:"DURATION"`
 	RetryFailed   int           `name:"retry-failed-installations" help:"How often an order may be downloaded again after the eUICC has reported a failed installation." placeholder:"N"`
 	CallbackAllow []string      `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
+	AccountRate   float64       `help:"Requests of one account in a second; more are answered 429. No bound by default." placeholder:"N"`
+	Concurrent    int           `name:"account-concurrent" help:"Requests of one account under way at a time; more are answered 429." default:"1000" placeholder:"N"`
 	DebugListen   string        `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
 	Verbose       bool          `short:"v" help:"Log every request and step."`
+	coreFlags
+	commandFlags
+	usageFlags
 }
 
 func (c serveCommand) Run(ctx context.Context) error {
@@ -69,6 +75,7 @@ type started struct {
 
 // close ends a server that does not run, or runs no longer.
 func (s *started) close() {
+	s.app.core.Core.Close()
 	s.app.db.Close()
 	s.release()
 }
@@ -88,7 +95,10 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 			}
 		}
 	}()
-	config := settings{API: api, ProfileType: c.ProfileType, RetryFailed: c.RetryFailed, OrderLifetime: c.OrderLifetime}
+	config := settings{
+		API: api, ProfileType: c.ProfileType, RetryFailed: c.RetryFailed, OrderLifetime: c.OrderLifetime,
+		Rate: c.AccountRate, Concurrent: c.Concurrent, Core: c.Core, CoreCheck: c.interval(),
+	}
 	if config.OperatorCA, err = operatorAuthorities(c.OperatorCA); err != nil {
 		return nil, fmt.Errorf("--operator-ca: %w", err)
 	}
@@ -114,6 +124,17 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	if config.Callbacks, err = callbackOptions(c.CallbackAllow); err != nil {
 		return nil, err
 	}
+
+	if err := c.listen(); err != nil {
+		return nil, err
+	}
+	closers = append(closers, c.commandFlags.close)
+	config.Commands = c.commandFlags
+	if err := c.usageFlags.open(); err != nil {
+		return nil, err
+	}
+	closers = append(closers, c.usageFlags.shut)
+	config.Usage = c.usageFlags
 
 	hosts := tlsHosts(config.SMDPAddress)
 	fresh, key, err := c.create(hosts, sets)
@@ -143,6 +164,10 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	a, err := newApp(ctx, d, config)
 	if err != nil {
+		return nil, err
+	}
+	closers = append(closers, a.core.Core.Close)
+	if err := c.keepCore(c.Core); err != nil {
 		return nil, err
 	}
 	if err := a.furnish(ctx, c.dataFlags); err != nil {
@@ -184,8 +209,10 @@ func (s *started) print(c serveCommand, took time.Duration) {
 
   Super SIM API   %s/v1   (account %s)
   SM-DP+          %s   (trust: %s)
+  core network    %s
   credentials     godwit credentials --data %s
-`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.SMDPAddress, s.addresses.Set, c.Data)
+`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.SMDPAddress, s.addresses.Set,
+		carrier.Redacted(c.Core), c.Data)
 	if s.fresh {
 		fmt.Printf("  new             %s, with %d test profiles in stock\n", c.Data, testStock)
 	}

@@ -174,6 +174,17 @@ func (p *process) tryCall(path string, form url.Values, into any) (int, error) {
 	return response.StatusCode, nil
 }
 
+// says reports whether the server has written text to its log; what it writes
+// takes a moment to arrive here.
+func (p *process) says(text string) bool {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); pause() {
+		if strings.Contains(p.output.String(), text) {
+			return true
+		}
+	}
+	return false
+}
+
 // set returns the private test trust of the server.
 func (p *process) set() *trust.Set {
 	p.t.Helper()

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"godwit/account"
 	"godwit/db"
 	"godwit/ident"
 	"godwit/pki"
@@ -125,6 +126,9 @@ func (a *app) furnish(ctx context.Context, f dataFlags) error {
 	if err := a.firstAccess(ctx, accountSID); err != nil {
 		return err
 	}
+	if err := a.firstClient(ctx, accountSID); err != nil {
+		return err
+	}
 	if err := a.firstTypes(ctx); err != nil {
 		return err
 	}
@@ -183,6 +187,19 @@ func (a *app) firstAccess(ctx context.Context, account string) error {
 	}
 	_, err = a.sims.CreateAccess(ctx, account, "default", testNetworks(a.sims))
 	return err
+}
+
+// firstClient makes the API client whose secret `credentials` prints. An
+// installation that has clients of its own gets none.
+func (a *app) firstClient(ctx context.Context, sid string) error {
+	return a.db.Write(ctx, func(tx *db.Tx) error {
+		_, count, err := a.accounts.Clients(ctx, tx, sid, 0, 1)
+		if err != nil || count > 0 {
+			return err
+		}
+		_, _, err = a.accounts.CreateClient(ctx, tx, account.Client{Account: sid, Name: "First client"}, true)
+		return err
+	})
 }
 
 // testNetwork is the network of the test profiles: 3GPP's test PLMN.

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"godwit/event"
+	"godwit/sim"
+)
+
+// networksCommand looks after the catalogue of mobile networks.
+type networksCommand struct {
+	Import networksImportCommand `cmd:"" help:"Add the networks of a file to those that come with the program."`
+	List   networksListCommand   `cmd:"" help:"List all networks that there are."`
+}
+
+type networksImportCommand struct {
+	dataFlags
+	File string `arg:"" type:"existingfile" help:"Lines of country, name and identifiers with tabs between them, or a JSON list of codes such as mcc-mnc-list.json of the npm package mcc-mnc-list."`
+}
+
+func (c networksImportCommand) Run(ctx context.Context) error {
+	file, err := os.Open(c.File)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	list, passed, err := sim.ReadNetworks(file)
+	if err != nil {
+		return err
+	}
+	d, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := sim.ImportNetworks(ctx, d, event.New(d), filepath.Base(c.File), list); err != nil {
+		return err
+	}
+	all, err := sim.LoadCatalogue(ctx, d)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d networks were read, %d codes passed over; %d networks are known to servers that start from now on\n", len(list), passed, all.Len())
+	return nil
+}
+
+type networksListCommand struct {
+	dataFlags
+	Country string `help:"Only those of this country, two letters."`
+}
+
+func (c networksListCommand) Run(ctx context.Context) error {
+	d, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	all, err := sim.LoadCatalogue(ctx, d)
+	if err != nil {
+		return err
+	}
+	for _, n := range all.Networks(sim.NetworkFilter{Country: c.Country}, sim.Page{Limit: all.Len()}).Items {
+		fmt.Printf("%s  %s  %-40s %v\n", n.SID, n.Country, n.Name, n.Identifiers)
+	}
+	return nil
+}

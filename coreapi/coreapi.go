@@ -1,0 +1,388 @@
+// Package coreapi is the door of what the vendor's core API of 2010 has about
+// accounts: subaccounts, their suspension, API keys. Nothing else of that API is
+// here.
+//
+// An account acts on itself and on its subaccounts, with its auth token alone: API
+// keys are for resources.
+package coreapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/account"
+	"godwit/callback"
+	"godwit/db"
+	"godwit/fault"
+	"godwit/web"
+)
+
+// Options are the choices of a door.
+type Options struct {
+	DB       *db.DB
+	Accounts *account.Store
+	Address  web.Address
+	Rates    *web.Rates
+}
+
+type door struct {
+	db       *db.DB
+	accounts *account.Store
+}
+
+const (
+	version = "2010-04-01"
+	root    = "/" + version + "/Accounts"
+)
+
+// Paths reports whether a path belongs to this door.
+func Paths(path string) bool { return strings.HasPrefix(path, "/"+version+"/") }
+
+// New returns the handler of those paths.
+func New(o Options) http.Handler {
+	d := &door{db: o.DB, accounts: o.Accounts}
+	return &web.Door{
+		Routes: web.Routes{
+			{Path: root, Methods: map[string]web.Handler{http.MethodGet: d.list, http.MethodPost: d.create}},
+			{Path: root + "/{sid}", Methods: map[string]web.Handler{http.MethodGet: d.fetch, http.MethodPost: d.update}},
+			{Path: root + "/{sid}/Keys", Methods: map[string]web.Handler{http.MethodGet: d.listKeys, http.MethodPost: d.createKey}},
+			{Path: root + "/{sid}/Keys/{key}", Methods: map[string]web.Handler{http.MethodGet: d.fetchKey, http.MethodDelete: d.deleteKey}},
+		},
+		Authenticate: func(r *http.Request) (account.Caller, error) {
+			user, password, ok := r.BasicAuth()
+			if !ok {
+				return account.Caller{}, fault.New(fault.Unauthorized, "Authentication Error - no credentials: send AccountSid and AuthToken with HTTP Basic")
+			}
+			c, err := d.accounts.Verify(r.Context(), user, password)
+			if err == nil && c.Key != "" {
+				err = fault.New(fault.Forbidden, "an API key cannot manage accounts and keys: use AccountSid and AuthToken")
+			}
+			return c, err
+		},
+		Render: render, Address: o.Address, Rates: o.Rates,
+	}
+}
+
+func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, _ []*fault.Error) {
+	status, code := http.StatusInternalServerError, 20500
+	switch {
+	case refusal.Code == web.MethodNotAllowed:
+		status, code = http.StatusMethodNotAllowed, refusal.Code
+	case refusal.Kind == fault.Invalid:
+		status, code = http.StatusBadRequest, 20001
+	case refusal.Kind == fault.Unauthorized:
+		status, code = http.StatusUnauthorized, 20003
+		w.Header().Set("WWW-Authenticate", `Basic realm="Accounts API"`)
+	case refusal.Kind == fault.Forbidden:
+		status, code = http.StatusForbidden, 20003
+	case refusal.Kind == fault.NotFound:
+		status, code = http.StatusNotFound, 20404
+	case refusal.Kind == fault.Conflict:
+		status, code = http.StatusConflict, 20409
+	case refusal.Kind == fault.TooMany:
+		status, code = http.StatusTooManyRequests, 20429
+	}
+	_ = web.WriteJSON(w, status, map[string]any{
+		"status": status, "code": code, "message": refusal.Error(), "more_info": "https://www.twilio.com/docs/errors/" + strconv.Itoa(code),
+	})
+}
+
+// account returns the account in the path: the caller's own or a child of it.
+func (d *door) account(ctx context.Context, q db.Query, r *web.Request) (account.Account, error) {
+	a, err := d.accounts.Get(ctx, q, r.Param("sid"))
+	if fault.Is(err, fault.NotFound) || err == nil && a.SID != r.Caller.Account && a.Parent != r.Caller.Account {
+		return account.Account{}, web.NotFound(r)
+	}
+	return a, err
+}
+
+// date is a time as that API writes it, RFC 2822.
+func date(t time.Time) string { return t.UTC().Format(time.RFC1123Z) }
+
+// An accountJSON is an account as the API shows it.
+type accountJSON struct {
+	SID         string            `json:"sid"`
+	Owner       string            `json:"owner_account_sid"`
+	Name        string            `json:"friendly_name"`
+	Status      string            `json:"status"`
+	Type        string            `json:"type"`
+	AuthToken   string            `json:"auth_token"`
+	Dialect     string            `json:"callback_dialect"` // ours
+	DateCreated string            `json:"date_created"`
+	DateUpdated string            `json:"date_updated"`
+	URI         string            `json:"uri"`
+	Sub         map[string]string `json:"subresource_uris"`
+}
+
+// show reads what belongs to an account, too.
+func (d *door) show(ctx context.Context, q db.Query, a account.Account) (accountJSON, error) {
+	token, err := d.accounts.Token(ctx, q, a.SID)
+	if err != nil {
+		return accountJSON{}, err
+	}
+	dialect, err := d.accounts.Dialect(ctx, q, a.SID)
+	if err != nil {
+		return accountJSON{}, err
+	}
+	owner := a.Parent
+	if owner == "" {
+		owner = a.SID
+	}
+	return accountJSON{
+		SID: a.SID, Owner: owner, Name: a.Name, Status: string(a.Status), Type: "Full", AuthToken: string(token), Dialect: string(dialect),
+		DateCreated: date(a.CreatedAt), DateUpdated: date(a.UpdatedAt),
+		URI: root + "/" + a.SID + ".json", Sub: map[string]string{"keys": root + "/" + a.SID + "/Keys.json"},
+	}, nil
+}
+
+func (d *door) answer(w http.ResponseWriter, r *web.Request, status int, a account.Account) error {
+	var out accountJSON
+	if err := d.db.Read(r.Context(), func(q db.Query) (err error) {
+		out, err = d.show(r.Context(), q, a)
+		return err
+	}); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, status, out)
+}
+
+// most is how many items are listed at all; installations have dozens.
+const most = 10_000
+
+// page writes a list in that API's envelope.
+func page[T any](w http.ResponseWriter, r *web.Request, key string, all []T) error {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return err
+	}
+	p := f.Page(1000)
+	if err := f.Err(); err != nil {
+		return err
+	}
+	from := min(p.Number*p.Size, len(all))
+	to := min(from+p.Size, len(all))
+	link := func(number int) string {
+		q := r.URL.Query()
+		q.Set("Page", strconv.Itoa(number))
+		q.Set("PageSize", strconv.Itoa(p.Size))
+		return r.URL.EscapedPath() + "?" + q.Encode()
+	}
+	out := map[string]any{
+		key: slices.Concat([]T{}, all[from:to]), "page": p.Number, "page_size": p.Size, "start": from, "end": max(from, to-1),
+		"uri": link(p.Number), "first_page_uri": link(0), "next_page_uri": nil, "previous_page_uri": nil,
+	}
+	if to < len(all) {
+		out["next_page_uri"] = link(p.Number + 1)
+	}
+	if p.Number > 0 {
+		out["previous_page_uri"] = link(p.Number - 1)
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+func (d *door) list(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return err
+	}
+	name, status := f.String("FriendlyName"), f.OneOf("Status", "active", "suspended", "closed")
+	if err := f.Err(); err != nil {
+		return err
+	}
+	var out []accountJSON
+	if err := d.db.Read(r.Context(), func(q db.Query) error {
+		out = nil
+		own, err := d.accounts.Get(r.Context(), q, r.Caller.Account)
+		if err != nil {
+			return err
+		}
+		children, err := d.accounts.List(r.Context(), q, own.SID, account.Account{}, most)
+		if err != nil {
+			return err
+		}
+		for _, a := range append([]account.Account{own}, children...) {
+			if name != "" && a.Name != name || status != "" && string(a.Status) != status {
+				continue
+			}
+			one, err := d.show(r.Context(), q, a)
+			if err != nil {
+				return err
+			}
+			out = append(out, one)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return page(w, r, "accounts", out)
+}
+
+func (d *door) create(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	name := f.Text("FriendlyName", 64)
+	dialect := f.OneOf("CallbackDialect", string(callback.Twilio), string(callback.KORE))
+	if err := f.Err(); err != nil {
+		return err
+	}
+	if name == "" {
+		name = "SubAccount created at " + time.Now().UTC().Format("2006-01-02 15:04 pm")
+	}
+	var made account.Account
+	if err := d.db.Write(r.Context(), func(tx *db.Tx) (err error) {
+		if made, _, err = d.accounts.Create(r.Context(), tx, r.Caller.Account, name); err != nil || dialect == "" {
+			return err
+		}
+		return d.accounts.SetDialect(r.Context(), tx, made.SID, callback.Dialect(dialect))
+	}); err != nil {
+		return err
+	}
+	return d.answer(w, r, http.StatusCreated, made)
+}
+
+func (d *door) fetch(w http.ResponseWriter, r *web.Request) error {
+	var a account.Account
+	if err := d.db.Read(r.Context(), func(q db.Query) (err error) {
+		a, err = d.account(r.Context(), q, r)
+		return err
+	}); err != nil {
+		return err
+	}
+	return d.answer(w, r, http.StatusOK, a)
+}
+
+func (d *door) update(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	name := f.Text("FriendlyName", 64)
+	status := account.Status(f.OneOf("Status", "active", "suspended", "closed"))
+	dialect := f.OneOf("CallbackDialect", string(callback.Twilio), string(callback.KORE))
+	if err := f.Err(); err != nil {
+		return err
+	}
+	var a account.Account
+	if err := d.db.Write(r.Context(), func(tx *db.Tx) (err error) {
+		if a, err = d.account(r.Context(), tx, r); err != nil {
+			return err
+		}
+		if status != "" && status != a.Status {
+			if a.SID == r.Caller.Account {
+				return fault.New(fault.Forbidden, "an account cannot change its own status: its parent or the operator does")
+			}
+			if err := d.accounts.SetStatus(r.Context(), tx, a.SID, status); err != nil {
+				return err
+			}
+		}
+		if name != "" {
+			if err := d.accounts.Rename(r.Context(), tx, a.SID, name); err != nil {
+				return err
+			}
+		}
+		if dialect != "" {
+			if err := d.accounts.SetDialect(r.Context(), tx, a.SID, callback.Dialect(dialect)); err != nil {
+				return err
+			}
+		}
+		a, err = d.accounts.Get(r.Context(), tx, a.SID)
+		return err
+	}); err != nil {
+		return err
+	}
+	return d.answer(w, r, http.StatusOK, a)
+}
+
+// A keyJSON is an API key as the API shows it.
+type keyJSON struct {
+	SID         string `json:"sid"`
+	Name        string `json:"friendly_name"`
+	Secret      string `json:"secret,omitempty"` // when it is made, and never again
+	DateCreated string `json:"date_created"`
+	DateUpdated string `json:"date_updated"`
+}
+
+func showKey(k account.Key, secret string) keyJSON {
+	return keyJSON{SID: k.SID, Name: k.Name, Secret: secret, DateCreated: date(k.CreatedAt), DateUpdated: date(k.CreatedAt)}
+}
+
+// keys returns the keys of the account in the path.
+func (d *door) keys(r *web.Request) (list []account.Key, err error) {
+	err = d.db.Read(r.Context(), func(q db.Query) error {
+		a, err := d.account(r.Context(), q, r)
+		if err != nil {
+			return err
+		}
+		list, err = d.accounts.Keys(r.Context(), q, a.SID, account.Key{}, most)
+		return err
+	})
+	return list, err
+}
+
+func (d *door) listKeys(w http.ResponseWriter, r *web.Request) error {
+	found, err := d.keys(r)
+	if err != nil {
+		return err
+	}
+	out := make([]keyJSON, len(found))
+	for i, k := range found {
+		out[i] = showKey(k, "")
+	}
+	return page(w, r, "keys", out)
+}
+
+func (d *door) createKey(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	name := f.Text("FriendlyName", 64)
+	if err := f.Err(); err != nil {
+		return err
+	}
+	var k account.Key
+	var secret string
+	if err := d.db.Write(r.Context(), func(tx *db.Tx) error {
+		a, err := d.account(r.Context(), tx, r)
+		if err != nil {
+			return err
+		}
+		k, secret, err = d.accounts.CreateKey(r.Context(), tx, a.SID, name)
+		return err
+	}); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusCreated, showKey(k, secret))
+}
+
+func (d *door) fetchKey(w http.ResponseWriter, r *web.Request) error {
+	found, err := d.keys(r)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(found, func(k account.Key) bool { return k.SID == r.Param("key") })
+	if i < 0 {
+		return web.NotFound(r)
+	}
+	return web.WriteJSON(w, http.StatusOK, showKey(found[i], ""))
+}
+
+func (d *door) deleteKey(w http.ResponseWriter, r *web.Request) error {
+	if err := d.db.Write(r.Context(), func(tx *db.Tx) error {
+		a, err := d.account(r.Context(), tx, r)
+		if err != nil {
+			return err
+		}
+		return d.accounts.DeleteKey(r.Context(), tx, a.SID, r.Param("key"))
+	}); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

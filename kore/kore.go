@@ -1,0 +1,346 @@
+// Package kore is the door of KORE's services around Super SIM: the token
+// endpoint, API clients, accounts and their mapping, webhook secrets. Super SIM
+// itself, in this dialect too, is in package supersim.
+//
+// KORE has a host for each service; their paths differ from each other and from
+// those of Super SIM, so here all of them are at the same address.
+package kore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/account"
+	"godwit/db"
+	"godwit/fault"
+	"godwit/web"
+)
+
+// Options are the choices of a door.
+type Options struct {
+	DB       *db.DB
+	Accounts *account.Store
+	Address  web.Address
+	Rates    *web.Rates
+}
+
+type door struct {
+	db       *db.DB
+	accounts *account.Store
+}
+
+// services are the paths that this door serves, each with what follows it.
+var services = []string{"/v1/clients", "/v1/ping", "/v1/accounts", "/v1/platform_account_mappings", "/v1/secrets"}
+
+var tokenPaths = []string{"/api-services/v1/auth/token", "/oauth/token", "/oauth/revoke", "/.well-known/jwks.json"}
+
+// Paths reports whether a path belongs to this door.
+func Paths(path string) bool {
+	if slices.Contains(tokenPaths, path) {
+		return true
+	}
+	return slices.ContainsFunc(services, func(s string) bool {
+		rest, ok := strings.CutPrefix(path, s)
+		return ok && (rest == "" || rest[0] == '/')
+	})
+}
+
+// New returns the handler of those paths.
+func New(o Options) http.Handler {
+	d := &door{db: o.DB, accounts: o.Accounts}
+	tokens := d.tokens()
+	side := func(link string, routes web.Routes) *web.Door {
+		return &web.Door{Routes: routes, Authenticate: d.authenticate, Render: render(link), Address: o.Address, Rates: o.Rates}
+	}
+	// What the link to the documentation is called differs.
+	accounts := side("more_info", d.accountRoutes())
+	others := side("info", append(d.clientRoutes(), d.secretRoutes()...))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case slices.Contains(tokenPaths, path):
+			tokens.ServeHTTP(w, r)
+		case strings.HasPrefix(path, "/v1/accounts"), strings.HasPrefix(path, "/v1/platform_account_mappings"):
+			accounts.ServeHTTP(w, r)
+		default:
+			others.ServeHTTP(w, r)
+		}
+	})
+}
+
+// authenticate takes an access token, and an account's own credentials too:
+// with these the first API client is made.
+func (d *door) authenticate(r *http.Request) (account.Caller, error) {
+	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		return d.accounts.VerifyToken(r.Context(), strings.TrimSpace(token))
+	}
+	user, password, ok := r.BasicAuth()
+	if !ok {
+		return account.Caller{}, fault.New(fault.Unauthorized, "Authenticate: send an access token as Authorization: Bearer")
+	}
+	return d.accounts.Verify(r.Context(), user, password)
+}
+
+const documentation = "https://docs.korewireless.com/errors/"
+
+// render writes refusals in the shape of these services.
+func render(link string) func(http.ResponseWriter, *web.Request, *fault.Error, []*fault.Error) {
+	return func(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, _ []*fault.Error) {
+		status, code := statusOf(refusal)
+		if status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="Super SIM API"`)
+		}
+		_ = web.WriteJSON(w, status, map[string]any{
+			"status": status, "code": code, "message": refusal.Error(), link: documentation + strconv.Itoa(code),
+		})
+	}
+}
+
+func statusOf(f *fault.Error) (status, code int) {
+	if f.Code == web.MethodNotAllowed {
+		return http.StatusMethodNotAllowed, f.Code
+	}
+	switch f.Kind {
+	case fault.Invalid:
+		return http.StatusBadRequest, 20001
+	case fault.Unauthorized:
+		return http.StatusUnauthorized, 20003
+	case fault.Forbidden:
+		return http.StatusForbidden, 30010
+	case fault.NotFound:
+		return http.StatusNotFound, 20404
+	case fault.Conflict:
+		return http.StatusConflict, 20409
+	case fault.TooMany:
+		return http.StatusTooManyRequests, 20429
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable, 20503
+	}
+	return http.StatusInternalServerError, 20500
+}
+
+// readJSON reads a request's body; members that are not known are refused.
+func readJSON(r *web.Request, into any) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return fault.New(fault.Invalid, "The request body must be JSON, with Content-Type application/json, not %q", r.Header.Get("Content-Type"))
+	}
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return tooLarge
+		}
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return fault.Field(wrong.Field, "must be a %s, not a %s", wrong.Type, wrong.Value)
+		}
+		return fault.New(fault.Invalid, "The request body is not the JSON object that is wanted: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, "The request body is more than one JSON object")
+	}
+	return nil
+}
+
+// name checks a name that people give.
+func name(field string, s *string) error {
+	if s == nil || strings.TrimSpace(*s) == "" {
+		return fault.Field(field, "is required")
+	}
+	if len([]rune(*s)) > 255 || strings.ContainsRune(*s, 0) {
+		return fault.Field(field, "must be of at most 255 characters, none of them zero")
+	}
+	return nil
+}
+
+// A page of these services: page_size items, page_number pages passed over.
+type page struct{ number, size int }
+
+func (p page) offset() int { return p.number * p.size }
+
+func readPage(f *web.Form) page {
+	return page{int(f.Int("page_number", 0, 1<<20, 0)), int(f.Int("page_size", 1, 1000, 50))}
+}
+
+// A meta is the object beside a list.
+type meta struct {
+	Count    int     `json:"count"`
+	Number   int     `json:"page_number"`
+	Size     int     `json:"page_size"`
+	Previous *string `json:"previous_page_url"`
+	Next     *string `json:"next_page_url"`
+}
+
+func (p page) meta(r *web.Request, count int) meta {
+	link := func(number int) *string {
+		q := r.URL.Query()
+		q.Set("page_number", strconv.Itoa(number))
+		q.Set("page_size", strconv.Itoa(p.size))
+		s := r.Base + r.URL.EscapedPath() + "?" + q.Encode()
+		return &s
+	}
+	m := meta{Count: count, Number: p.number, Size: p.size}
+	if p.number > 0 {
+		m.Previous = link(p.number - 1)
+	}
+	if p.offset()+p.size < count {
+		m.Next = link(p.number + 1)
+	}
+	return m
+}
+
+// accountOf returns the SID of the account that a request names, the caller's
+// own for none: itself or one of its children.
+func (d *door) accountOf(ctx context.Context, q db.Query, r *web.Request, field, id string) (account.Account, error) {
+	sid := r.Caller.Account
+	if id != "" {
+		if sid = account.ParseKoreID(id); sid == "" {
+			return account.Account{}, fault.Field(field, "%.60q is no account: acct_ and 26 letters and digits", id)
+		}
+	}
+	a, err := d.accounts.Get(ctx, q, sid)
+	if fault.Is(err, fault.NotFound) || err == nil && sid != r.Caller.Account && a.Parent != r.Caller.Account {
+		return account.Account{}, fault.New(fault.NotFound, "account %s was not found", id)
+	}
+	return a, err
+}
+
+// manages refuses API keys, which are for the resources of an account and not
+// for the account.
+func manages(r *web.Request) error {
+	if r.Caller.Key != "" {
+		return fault.New(fault.Forbidden, "an API key cannot manage accounts, clients and secrets: use an access token or the account's auth token")
+	}
+	return nil
+}
+
+// A tokenError is a refusal as RFC 6749, 5.2, has it, with the members that
+// KORE's own errors have.
+type tokenError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+	Code        int    `json:"code"`
+	Message     string `json:"message"`
+}
+
+func (d *door) tokens() *web.Door {
+	token := map[string]web.Handler{http.MethodPost: d.token, http.MethodOptions: func(w http.ResponseWriter, _ *web.Request) error {
+		w.Header().Set("Allow", "OPTIONS, POST")
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}}
+	return &web.Door{
+		Routes: web.Routes{
+			{Path: tokenPaths[0], Methods: token},
+			{Path: tokenPaths[1], Methods: token},
+			{Path: tokenPaths[2], Methods: map[string]web.Handler{http.MethodPost: d.revoke}},
+			// Routes leave out a ".json" at the end.
+			{Path: strings.TrimSuffix(tokenPaths[3], ".json"), Methods: map[string]web.Handler{http.MethodGet: d.keySet}},
+		},
+		Authenticate: func(*http.Request) (account.Caller, error) { return account.Caller{}, nil },
+		Render: func(w http.ResponseWriter, r *web.Request, refusal *fault.Error, _ []*fault.Error) {
+			status, code := statusOf(refusal)
+			e := tokenError{Error: "invalid_request", Description: refusal.Error(), Code: code, Message: refusal.Error()}
+			switch {
+			case status == http.StatusUnauthorized:
+				e.Error = "invalid_client"
+				if _, _, basic := r.BasicAuth(); basic {
+					w.Header().Set("WWW-Authenticate", `Basic realm="Super SIM API"`)
+				}
+			case refusal.Field == "grant_type" && refusal.Code == unsupported:
+				e.Error, e.Code = "unsupported_grant_type", 20001
+			case status >= 500:
+				e.Error = "server_error"
+			}
+			w.Header().Set("Cache-Control", "no-store")
+			_ = web.WriteJSON(w, status, e)
+		},
+	}
+}
+
+// unsupported marks the refusal of a grant.
+const unsupported = -1
+
+// client proves an API client: by members of the form, or by HTTP Basic, whose
+// parts are form-encoded (RFC 6749, 2.3.1).
+func (d *door) client(r *web.Request, f *web.Form) (account.Client, error) {
+	id, secret := f.String("client_id"), f.String("client_secret")
+	if user, password, ok := r.BasicAuth(); ok {
+		if secret != "" {
+			return account.Client{}, fault.New(fault.Invalid, "the client proves itself twice: in the form and by HTTP Basic")
+		}
+		var err, err2 error
+		id, err = url.QueryUnescape(user)
+		secret, err2 = url.QueryUnescape(password)
+		if errors.Join(err, err2) != nil {
+			return account.Client{}, fault.New(fault.Invalid, "client_id and client_secret must be form-encoded within HTTP Basic")
+		}
+	}
+	if err := f.Err(); err != nil {
+		return account.Client{}, err
+	}
+	if strings.ContainsRune(id, 0) {
+		id = ""
+	}
+	return d.accounts.VerifyClient(r.Context(), strings.ToValidUTF8(id, ""), secret)
+}
+
+func (d *door) token(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	switch grant := f.Required("grant_type"); grant {
+	case "client_credentials":
+	case "":
+		return f.Err()
+	default:
+		return &fault.Error{Kind: fault.Invalid, Code: unsupported, Field: "grant_type", Message: fmt.Sprintf("must be client_credentials, not %.40q", grant)}
+	}
+	c, err := d.client(r, f)
+	if err != nil {
+		return err
+	}
+	t, err := d.accounts.Issue(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return web.WriteJSON(w, http.StatusOK, map[string]any{
+		"access_token": t.Text, "expires_in": int64(t.Expires / time.Second), "token_type": "Bearer", "scope": t.Scope,
+	})
+}
+
+// revoke is RFC 7009: a text that is no token of the client is no error.
+func (d *door) revoke(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	text := f.Required("token")
+	c, err := d.client(r, f)
+	if err != nil {
+		return err
+	}
+	if err := d.accounts.Revoke(r.Context(), c, text); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (d *door) keySet(w http.ResponseWriter, r *web.Request) error {
+	set, err := d.accounts.KeySet(r.Context())
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, json.RawMessage(set))
+}

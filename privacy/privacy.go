@@ -1,0 +1,188 @@
+// Package privacy deletes what this program has stored about people: which
+// eUICC took a profile, what was written to and from a device, and the evidence
+// that names either. It does so for one device when that is asked for, and for
+// everything beyond an age as a policy. An event says what was deleted, and
+// how much of it, without repeating it.
+//
+// Sims, counters and charges stay: they are the books, and name no device once
+// this is done. Copies outside of the database, backups above all, are beyond
+// its reach.
+package privacy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"godwit/db"
+	"godwit/event"
+	"godwit/fault"
+)
+
+// A Store deletes in one database.
+type Store struct {
+	DB     *db.DB
+	Events *event.Log
+	Now    func() time.Time // the clock, time.Now if nil
+}
+
+func (s *Store) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// A Proof says how many rows of each kind of data were cleared.
+type Proof map[string]int64
+
+// Erase deletes what is known about the device and the messages of one Sim, as
+// part of one transaction. It may be repeated, and must be if the Sim was used
+// since. A Sim whose download is not over is refused: what would be deleted is
+// still needed.
+func (s *Store) Erase(ctx context.Context, sim, why string) (proof Proof, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		proof = Proof{}
+		var iccid, account string
+		err := tx.QueryRowContext(ctx, `select iccid, account_sid from sim where sid = $1`+tx.ForUpdate(), sim).Scan(&iccid, &account)
+		if isNone(err) {
+			return fault.New(fault.NotFound, "there is no Sim %.60q", sim)
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", sim, err)
+		}
+		var open int
+		if err := tx.QueryRowContext(ctx, `select count(*) from profile where iccid = $1 and state in
+			('allocated', 'linked', 'confirmed', 'released', 'downloaded')`, iccid).Scan(&open); err != nil {
+			return fmt.Errorf("read the profile of %s: %w", sim, err)
+		}
+		if open > 0 {
+			return fault.New(fault.Conflict, "the profile of %s is still to be downloaded or installed: its eUICC is needed for that", sim)
+		}
+		eids, err := texts(ctx, tx, `select eid from esim_profile where sim_sid = $1 and eid is not null
+			union select eid from profile where iccid = $2 and eid <> '' union select eid from card where iccid = $2 and eid <> ''`, sim, iccid)
+		if err != nil {
+			return err
+		}
+		profiles, err := texts(ctx, tx, `select sid from esim_profile where sim_sid = $1`, sim)
+		if err != nil {
+			return err
+		}
+		return s.erase(ctx, tx, subject{sim, iccid, account, eids, profiles}, why, proof)
+	})
+	return proof, err
+}
+
+type subject struct {
+	sim, iccid, account string
+	eids, profiles      []string
+}
+
+// erase clears the columns of a subject. A step names what it clears as its
+// proof does.
+func (s *Store) erase(ctx context.Context, tx *db.Tx, who subject, why string, proof Proof) error {
+	for _, step := range []struct {
+		what, statement string
+		args            []any
+	}{
+		{"esim_profile.eid", `update esim_profile set eid = null where sim_sid = $1 and eid is not null`, []any{who.sim}},
+		{"profile.eid", `update profile set eid = '', bind_key = null, bind_secret = null where iccid = $1 and (eid <> '' or bind_key is not null)`, []any{who.iccid}},
+		{"profile.msisdn", `update profile set msisdn = '' where iccid = $1 and msisdn <> ''`, []any{who.iccid}},
+		{"card.eid", `update card set eid = '', msisdn = '' where iccid = $1 and (eid <> '' or msisdn <> '')`, []any{who.iccid}},
+		{"run", `delete from run where iccid = $1`, []any{who.iccid}},
+		{"notification", `delete from notification where iccid = $1`, []any{who.iccid}},
+		{"sms_command.payload", `update sms_command set payload = '' where sim_sid = $1 and status not in ('queued') and payload <> ''`, []any{who.sim}},
+		{"sms_receipt", `delete from sms_receipt where sim_sid = $1`, []any{who.sim}},
+		{"ip_command.payload", `update ip_command set payload = '', device_ip = '' where sim_sid = $1 and status not in ('queued') and payload <> ''`, []any{who.sim}},
+		{"usage_session.addresses", `update usage_session set addresses = '' where sim_sid = $1 and not is_open and addresses <> ''`, []any{who.sim}},
+		{"es2_call.answer", `delete from es2_call where answer like $1`, []any{"%" + who.iccid + "%"}},
+		{"outbox", `delete from outbox where payload like $1`, []any{"%" + who.iccid + "%"}},
+	} {
+		if err := clear(ctx, tx, proof, step.what, step.statement, step.args...); err != nil {
+			return err
+		}
+	}
+	about := append([]string{who.sim, who.iccid}, who.profiles...)
+	about = append(about, who.eids...)
+	for _, subject := range about {
+		if err := clear(ctx, tx, proof, "callback_delivery.form", `update callback_delivery set form = '' where subject = $1 and state <> 'due' and form <> ''`, subject); err != nil {
+			return err
+		}
+		if err := clear(ctx, tx, proof, "event", `update event set data = '{"erased":true}', evidence = null, evidence_kind = '' where subject = $1
+			and kind <> 'privacy.erased' and (data <> '{"erased":true}' or evidence is not null)`, subject); err != nil {
+			return err
+		}
+	}
+	// Events about messages have the message as their subject.
+	if err := clear(ctx, tx, proof, "event", `update event set data = '{"erased":true}', evidence = null, evidence_kind = '' where data <> '{"erased":true}'
+		and subject in (select sid from sms_command where sim_sid = $1 union select sid from ip_command where sim_sid = $1)`, who.sim); err != nil {
+		return err
+	}
+	if err := clear(ctx, tx, proof, "callback_delivery.form", `update callback_delivery set form = '' where state <> 'due' and form <> ''
+		and subject in (select sid from sms_command where sim_sid = $1 union select sid from ip_command where sim_sid = $1)`, who.sim); err != nil {
+		return err
+	}
+	return s.Events.Append(ctx, tx, event.Event{
+		Kind: "privacy.erased", Subject: who.sim, Account: who.account, At: s.now(),
+		Data: map[string]any{"why": why, "deleted": proof},
+	})
+}
+
+// A Policy says how old personal data becomes; zero keeps it.
+type Policy struct {
+	Messages time.Duration // payloads of commands that have ended
+	Evidence time.Duration // of events, and what callbacks said
+}
+
+// Expire deletes what the policy says, and returns how much.
+func (s *Store) Expire(ctx context.Context, p Policy) (proof Proof, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		proof = Proof{}
+		before := func(d time.Duration) int64 { return s.now().Add(-d).UnixMicro() }
+		if p.Messages > 0 {
+			at := before(p.Messages)
+			for what, statement := range map[string]string{
+				"sms_command.payload": `update sms_command set payload = '' where updated_at < $1 and status <> 'queued' and payload <> ''`,
+				"ip_command.payload":  `update ip_command set payload = '', device_ip = '' where updated_at < $1 and status <> 'queued' and payload <> ''`,
+				"sms_receipt":         `delete from sms_receipt where created_at < $1`,
+			} {
+				if err := clear(ctx, tx, proof, what, statement, at); err != nil {
+					return err
+				}
+			}
+		}
+		if p.Evidence > 0 {
+			at := before(p.Evidence)
+			for what, statement := range map[string]string{
+				"event":                  `update event set data = '{"erased":true}', evidence = null, evidence_kind = '' where at < $1 and kind not like 'privacy.%' and (data <> '{"erased":true}' or evidence is not null)`,
+				"callback_delivery.form": `update callback_delivery set form = '' where updated_at < $1 and state <> 'due' and form <> ''`,
+				"notification":           `delete from notification where received_at < $1`,
+			} {
+				if err := clear(ctx, tx, proof, what, statement, at); err != nil {
+					return err
+				}
+			}
+		}
+		if len(proof) == 0 {
+			return nil
+		}
+		return s.Events.Append(ctx, tx, event.Event{
+			Kind: "privacy.expired", Subject: "policy", At: s.now(),
+			Data: map[string]any{"messages": p.Messages.String(), "evidence": p.Evidence.String(), "deleted": proof},
+		})
+	})
+	return proof, err
+}
+
+// clear runs one step and adds to the proof what it did.
+func clear(ctx context.Context, tx *db.Tx, proof Proof, what, statement string, args ...any) error {
+	done, err := tx.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", what, err)
+	}
+	n, err := done.RowsAffected()
+	if n > 0 {
+		proof[what] += n
+	}
+	return err
+}

@@ -1,0 +1,205 @@
+package supersim
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"godwit/fault"
+	"godwit/sim"
+	"godwit/usage"
+	"godwit/web"
+)
+
+// Imports of usage and the callback about data limits are extensions: the
+// hosted services measure for themselves, and tell of limits by mail.
+
+// maxImport is the largest import, in octets.
+const maxImport = 32 << 20
+
+func (d *door) usageRoutes() []web.Route {
+	if d.usage == nil {
+		return nil
+	}
+	return []web.Route{
+		{Path: "/v1/UsageRecords", Methods: map[string]web.Handler{"GET": d.listUsage}},
+		{Path: "/v1/UsageRecords/Imports", Methods: map[string]web.Handler{"POST": d.importUsage}, MaxBody: maxImport},
+		{Path: "/v1/DataLimitCallback", Methods: map[string]web.Handler{"GET": d.fetchLimitCallback, "POST": d.updateLimitCallback}},
+	}
+}
+
+type usageJSON struct {
+	AccountSID   string          `json:"account_sid"`
+	SimSID       *string         `json:"sim_sid"`
+	NetworkSID   *string         `json:"network_sid"`
+	FleetSID     *string         `json:"fleet_sid"`
+	ISOCountry   *string         `json:"iso_country"`
+	Period       usagePeriodJSON `json:"period"`
+	DataUpload   int64           `json:"data_upload"`
+	DataDownload int64           `json:"data_download"`
+	DataTotal    int64           `json:"data_total"`
+	TotalBilled  float64         `json:"data_total_billed"`
+	BilledUnit   *string         `json:"billed_unit"` // null: what data costs is not this server's to say
+}
+
+type usagePeriodJSON struct {
+	StartTime string `json:"start_time"`
+	EndTime   string `json:"end_time"`
+}
+
+// listUsage adds up usage. Parameters that cannot be read have codes of their
+// own here, those of paging the usual one.
+func (d *door) listUsage(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return err
+	}
+	p := f.Page(maxPage)
+	at := usage.RecordPage{Limit: p.Size, Offset: p.Offset()}
+	if p.Position != "" {
+		place, err := usage.ParsePlace(p.Position)
+		switch {
+		case err != nil:
+			f.Fail("PageToken", "is not one that this list has given out")
+		case p.Backward:
+			at.Before = &place
+		default:
+			at.After = &place
+		}
+	}
+	filter := usage.RecordFilter{
+		SIM: f.String("Sim"), Fleet: f.String("Fleet"), Network: f.String("Network"), Country: f.String("IsoCountry"),
+	}
+	group, granularity, start, end := f.String("Group"), f.String("Granularity"), f.String("StartTime"), f.String("EndTime")
+	if err := f.Err(); err != nil {
+		return err
+	}
+	var problems web.Problems
+	refuse := func(name, format string, args ...any) {
+		problems = append(problems, &fault.Error{Kind: fault.Invalid, Code: usage.CodeInvalid, Field: name, Message: fmt.Sprintf(format, args...)})
+	}
+	filter.Group = usage.Group(oneOf(group, "Group", words(usage.Groups), refuse))
+	filter.Granularity = usage.Granularity(oneOf(granularity, "Granularity", words(usage.Granularities), refuse))
+	filter.Start, filter.End = instant(start, "StartTime", refuse), instant(end, "EndTime", refuse)
+	if c := filter.Country; c != "" && (len(c) != 2 || strings.Trim(strings.ToUpper(c), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
+		refuse("IsoCountry", "must be a country code of two letters (ISO 3166-1 alpha-2), not %.40q", c)
+	}
+	if n := filter.Network; n != "" && !sim.IsSID(n, sim.NetworkPrefix) {
+		refuse("Network", "must be the SID of a Network: %s and 32 hexadecimal digits, not %.40q", sim.NetworkPrefix, n)
+	}
+	switch len(problems) {
+	case 0:
+	case 1:
+		return problems[0]
+	default:
+		return problems
+	}
+	records, more, err := d.usage.Records(r.Context(), r.Caller.Account, filter, at)
+	if err != nil {
+		return err
+	}
+	items := make([]usageJSON, len(records))
+	for i, one := range records {
+		items[i] = usageJSON{
+			AccountSID: r.Caller.Account, SimSID: text(one.SIM), NetworkSID: text(one.Network), FleetSID: text(one.Fleet), ISOCountry: text(one.Country),
+			Period:     usagePeriodJSON{date(one.Start), date(one.End)},
+			DataUpload: one.Upload, DataDownload: one.Download, DataTotal: one.Upload + one.Download,
+		}
+	}
+	first, last := "", ""
+	if n := len(records); n > 0 {
+		first, last = records[0].Place(filter.Group).String(), records[n-1].Place(filter.Group).String()
+	}
+	return web.WriteJSON(w, http.StatusOK, map[string]any{"usage_records": items, "meta": p.Meta(r, "usage_records", first, last, more)})
+}
+
+func oneOf(value, name string, allowed []string, refuse func(name, format string, args ...any)) string {
+	for _, word := range allowed {
+		if value == word {
+			return value
+		}
+	}
+	if value != "" {
+		refuse(name, "must be one of %s, not %.40q", strings.Join(allowed, ", "), value)
+	}
+	return ""
+}
+
+func instant(value, name string, refuse func(name, format string, args ...any)) time.Time {
+	if value == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, value)
+	if err != nil || t.Year() < 1971 || t.Year() > 9000 {
+		refuse(name, "must be a date and time such as 2026-11-20T10:00:00Z, not %.40q", value)
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+type importJSON struct {
+	AccountSID string `json:"account_sid"`
+	Lines      int    `json:"lines"`
+	Repeated   bool   `json:"repeated"`
+}
+
+// importUsage takes a file of what Sims have used, CSV or JSON.
+func (d *door) importUsage(w http.ResponseWriter, r *web.Request) error {
+	if err := d.usage.MayImport(r.Context(), r.Caller.Account); err != nil {
+		return err
+	}
+	content, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("read request body: %w", err)
+	}
+	var lines []usage.Line
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case "text/csv":
+		lines, err = usage.ReadCSV(bytes.NewReader(content))
+	case "application/json":
+		lines, err = usage.ReadJSON(bytes.NewReader(content))
+	default:
+		err = fault.New(fault.Invalid, "an import is sent with Content-Type text/csv or application/json, not %.60q", kind)
+	}
+	if err != nil {
+		return err
+	}
+	done, err := d.usage.Import(r.Context(), r.Caller.Account, content, lines)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, importJSON{r.Caller.Account, done.Lines, done.Repeated})
+}
+
+type limitCallbackJSON struct {
+	AccountSID     string  `json:"account_sid"`
+	CallbackURL    *string `json:"callback_url"`
+	CallbackMethod string  `json:"callback_method"`
+}
+
+func (d *door) fetchLimitCallback(w http.ResponseWriter, r *web.Request) error {
+	c, err := d.usage.LimitCallback(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, limitCallbackJSON{r.Caller.Account, text(c.URL), c.Method})
+}
+
+func (d *door) updateLimitCallback(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	c := callbackOf(f)
+	if err := f.Err(); err != nil {
+		return err
+	}
+	if c, err = d.usage.SetLimitCallback(r.Context(), r.Caller.Account, c); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, limitCallbackJSON{r.Caller.Account, text(c.URL), c.Method})
+}

@@ -27,6 +27,7 @@ import (
 	"godwit/jobs"
 	"godwit/kore"
 	"godwit/once"
+	"godwit/privacy"
 	"godwit/rsp"
 	"godwit/sim"
 	"godwit/smdp"
@@ -54,6 +55,7 @@ type settings struct {
 	Concurrent int     // requests of one account at a time; no bound if zero
 	Commands   commandFlags
 	Usage      usageFlags
+	Retention  privacy.Policy
 	Core       string        // address of the core network, "" for the registry in the database
 	CoreCheck  time.Duration // between two comparisons with it, 0 for none
 }
@@ -148,6 +150,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.orders = &bulk.Store{DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims, Stock: stock{a.smdp}}
 	a.orders.Register()
 	a.once = &once.Keeper{DB: d}
+	(&privacy.Store{DB: d, Events: a.events}).Register(a.queue, s.Retention)
 	a.usage = usageOf(d, a.queue, a.events, a.calls, a.sims, a.smdp)
 	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ type serveCommand struct {
 	coreFlags
 	commandFlags
 	usageFlags
+	retentionFlags
 }
 
 func (c serveCommand) Run(ctx context.Context) error {
@@ -101,6 +102,9 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	if config.OperatorCA, err = operatorAuthorities(c.OperatorCA); err != nil {
 		return nil, fmt.Errorf("--operator-ca: %w", err)
+	}
+	if config.Retention, err = c.policy(); err != nil {
+		return nil, err
 	}
 	if c.RetryFailed < 0 {
 		return nil, errors.New("--retry-failed-installations: a number from 0")

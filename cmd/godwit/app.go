@@ -56,6 +56,9 @@ type settings struct {
 	Commands   commandFlags
 	Usage      usageFlags
 	Retention  privacy.Policy
+
+	MoveInactive bool // Sims that are inactive may move between accounts
+
 	Core       string        // address of the core network, "" for the registry in the database
 	CoreCheck  time.Duration // between two comparisons with it, 0 for none
 }
@@ -141,7 +144,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.sims = &sim.Store{
 		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls, Ledger: ledger,
 		Preparer: preparer{a.smdp}, Network: a.core, Catalogue: networks,
-		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
+		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0], MoveInactive: s.MoveInactive,
 	}
 	a.sims.Register()
 	a.core.Sims = a.sims

@@ -65,8 +65,10 @@ func newPast(t *testing.T, d *db.DB) *past {
 			values ('HP1', $1, 'installed', $3, $4, 't', '8988307000000000006', 'HS1', 'POST', 0, $2, $2)`, []any{ours, at, eid, false}},
 		{`insert into esim_profile (sid, account_sid, status, eid, generate_matching_id, profile_type, callback_method, lease, created_at, updated_at)
 			values ('HP2', $1, 'new', 'still to be loaded', $3, 't', 'POST', 0, $2, $2)`, []any{ours, at, false}},
-		{`insert into profile (iccid, state, profile_type, batch, imsi, secrets, eid, updated_at) values ('8988307000000000006', 'installed', 't', 'b', '001010000000001', $3, $2, $1)`,
-			[]any{at, eid, []byte{1}}},
+		{
+			`insert into profile (iccid, state, profile_type, batch, imsi, secrets, eid, updated_at) values ('8988307000000000006', 'installed', 't', 'b', '001010000000001', $3, $2, $1)`,
+			[]any{at, eid, []byte{1}},
+		},
 		{`insert into usage_session (nas, id, sim_sid, seconds, upload, download, wide, addresses, is_open, began_at, last_at)
 			values ('gw', '1', 'HS1', 0, 0, 0, $2, '192.0.2.88', $2, $1, $1)`, []any{at, false}},
 	} {

@@ -59,8 +59,8 @@ type settings struct {
 
 	MoveInactive bool // Sims that are inactive may move between accounts
 
-	Core       string        // address of the core network, "" for the registry in the database
-	CoreCheck  time.Duration // between two comparisons with it, 0 for none
+	Core      string        // address of the core network, "" for the registry in the database
+	CoreCheck time.Duration // between two comparisons with it, 0 for none
 }
 
 // An rspListener is one port of the SM-DP+ with the trust that it stands for.

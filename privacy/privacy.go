@@ -1,8 +1,9 @@
 // Package privacy deletes what this program has stored about people: which
 // eUICC took a profile, what was written to and from a device, and the evidence
-// that names either. It does so for one device when that is asked for, and for
-// everything beyond an age as a policy. An event says what was deleted, and
-// how much of it, without repeating it.
+// that names either. It does so for one device when that is asked for
+// (privacy.go), and for everything beyond an age as a policy that the server
+// carries out by itself (expire.go). An event says what was deleted, and how much
+// of it, without repeating it.
 //
 // Sims, counters and charges stay: they are the books, and name no device once
 // this is done. Copies outside of the database, backups above all, are beyond
@@ -105,7 +106,7 @@ func (s *Store) erase(ctx context.Context, tx *db.Tx, who subject, why string, p
 	about := append([]string{who.sim, who.iccid}, who.profiles...)
 	about = append(about, who.eids...)
 	for _, subject := range about {
-		if err := clear(ctx, tx, proof, "callback_delivery.form", `update callback_delivery set form = '' where subject = $1 and state <> 'due' and form <> ''`, subject); err != nil {
+		if err := clear(ctx, tx, proof, "callback_delivery", `delete from callback_delivery where subject = $1 and state <> 'due'`, subject); err != nil {
 			return err
 		}
 		if err := clear(ctx, tx, proof, "event", `update event set data = '{"erased":true}', evidence = null, evidence_kind = '' where subject = $1
@@ -118,7 +119,7 @@ func (s *Store) erase(ctx context.Context, tx *db.Tx, who subject, why string, p
 		and subject in (select sid from sms_command where sim_sid = $1 union select sid from ip_command where sim_sid = $1)`, who.sim); err != nil {
 		return err
 	}
-	if err := clear(ctx, tx, proof, "callback_delivery.form", `update callback_delivery set form = '' where state <> 'due' and form <> ''
+	if err := clear(ctx, tx, proof, "callback_delivery", `delete from callback_delivery where state <> 'due'
 		and subject in (select sid from sms_command where sim_sid = $1 union select sid from ip_command where sim_sid = $1)`, who.sim); err != nil {
 		return err
 	}
@@ -126,52 +127,6 @@ func (s *Store) erase(ctx context.Context, tx *db.Tx, who subject, why string, p
 		Kind: "privacy.erased", Subject: who.sim, Account: who.account, At: s.now(),
 		Data: map[string]any{"why": why, "deleted": proof},
 	})
-}
-
-// A Policy says how old personal data becomes; zero keeps it.
-type Policy struct {
-	Messages time.Duration // payloads of commands that have ended
-	Evidence time.Duration // of events, and what callbacks said
-}
-
-// Expire deletes what the policy says, and returns how much.
-func (s *Store) Expire(ctx context.Context, p Policy) (proof Proof, err error) {
-	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		proof = Proof{}
-		before := func(d time.Duration) int64 { return s.now().Add(-d).UnixMicro() }
-		if p.Messages > 0 {
-			at := before(p.Messages)
-			for what, statement := range map[string]string{
-				"sms_command.payload": `update sms_command set payload = '' where updated_at < $1 and status <> 'queued' and payload <> ''`,
-				"ip_command.payload":  `update ip_command set payload = '', device_ip = '' where updated_at < $1 and status <> 'queued' and payload <> ''`,
-				"sms_receipt":         `delete from sms_receipt where created_at < $1`,
-			} {
-				if err := clear(ctx, tx, proof, what, statement, at); err != nil {
-					return err
-				}
-			}
-		}
-		if p.Evidence > 0 {
-			at := before(p.Evidence)
-			for what, statement := range map[string]string{
-				"event":                  `update event set data = '{"erased":true}', evidence = null, evidence_kind = '' where at < $1 and kind not like 'privacy.%' and (data <> '{"erased":true}' or evidence is not null)`,
-				"callback_delivery.form": `update callback_delivery set form = '' where updated_at < $1 and state <> 'due' and form <> ''`,
-				"notification":           `delete from notification where received_at < $1`,
-			} {
-				if err := clear(ctx, tx, proof, what, statement, at); err != nil {
-					return err
-				}
-			}
-		}
-		if len(proof) == 0 {
-			return nil
-		}
-		return s.Events.Append(ctx, tx, event.Event{
-			Kind: "privacy.expired", Subject: "policy", At: s.now(),
-			Data: map[string]any{"messages": p.Messages.String(), "evidence": p.Evidence.String(), "deleted": proof},
-		})
-	})
-	return proof, err
 }
 
 // clear runs one step and adds to the proof what it did.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"godwit/account"
 	"godwit/db"
@@ -91,40 +90,12 @@ func TestErased(t *testing.T) {
 	})
 }
 
-func TestExpires(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		ctx := context.Background()
-		log := event.New(d)
-		now := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
-		if err := d.Write(ctx, func(tx *db.Tx) error {
-			for _, e := range []event.Event{
-				{Kind: "k", Subject: "old", At: now.AddDate(0, 0, -40), Evidence: []byte(secret)},
-				{Kind: "k", Subject: "young", At: now.AddDate(0, 0, -20), Evidence: []byte(eid)},
-			} {
-				if err := log.Append(ctx, tx, e); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		s := &privacy.Store{DB: d, Events: log, Now: func() time.Time { return now }}
-		proof, err := s.Expire(ctx, privacy.Policy{Evidence: 30 * 24 * time.Hour})
-		if err != nil || proof["event"] != 1 {
-			t.Fatalf("%v, %v", proof, err)
-		}
-		if len(holders(t, d, secret)) > 0 || len(holders(t, d, eid)) == 0 {
-			t.Error("the old is to go and the young to stay")
-		}
-	})
-}
-
 // holders returns the columns where a word stands.
 func holders(t *testing.T, d *db.DB, word string) (found []string) {
 	t.Helper()
 	for _, c := range []string{
-		"esim_profile.eid", "profile.eid", "card.eid", "event.data", "event.subject", "sms_command.payload", "ip_command.payload",
+		"esim_profile.eid", "profile.eid", "card.eid", "event.data", "event.subject", "sms_command.payload", "ip_command.payload", "ip_command.device_ip",
+		"sms_receipt.raw", "usage_session.addresses",
 		"callback_delivery.form", "notification.eid", "run.eid", "es2_call.answer", "outbox.payload", "event.evidence", "notification.evidence",
 	} {
 		table, column, _ := strings.Cut(c, ".")

@@ -166,7 +166,7 @@ func (refuser) Settle(context.Context, Subscriber) error {
 func TestImportNetworks(t *testing.T) {
 	list, passed, err := ReadNetworks(strings.NewReader(` [
 		{"type":"National","countryCode":"AT","mcc":"232","mnc":"03","brand":"Magenta Telekom","status":"Operational"},
-		{"type":"National","countryCode":"AT","mcc":"232","mnc":"07","brand":"Magenta Telekom","status":"Operational"},
+		{"type":"National","countryCode":"AT","mcc":"232","mnc":"98","brand":"Magenta Telekom","status":"Operational"},
 		{"type":"National","countryCode":"GE-AB","mcc":"289","mnc":"67","brand":null,"operator":"Aquafon JSC","status":"Operational"},
 		{"type":"National","countryCode":"AT","mcc":"232","mnc":"09","brand":"Gone","status":"Not operational"},
 		{"type":"International","countryCode":"","mcc":"901","mnc":"01","brand":"ICO","status":"Operational"}]`))
@@ -184,7 +184,7 @@ func TestImportNetworks(t *testing.T) {
 		if err != nil || c.Len() != Builtin().Len()+1 {
 			t.Fatalf("%d networks, %v", c.Len(), err)
 		}
-		here := c.Networks(NetworkFilter{Country: "at", MCC: "232", MNC: "07"}, Page{Limit: 5}).Items
+		here := c.Networks(NetworkFilter{Country: "at", MCC: "232", MNC: "98"}, Page{Limit: 5}).Items
 		if len(here) != 1 || here[0].Name != "Magenta" || !here[0].Has("232", "03") {
 			t.Errorf("%+v: want the built-in network with one more identifier", here)
 		}

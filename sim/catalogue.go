@@ -30,9 +30,10 @@ type listed struct {
 }
 
 // ReadNetworks reads networks from a file: lines as [ReadCatalogue] takes them,
-// or a JSON array of codes with countryCode, mcc, mnc, brand, operator and
-// status. Of the latter it takes what is in operation, one network for each
-// brand in each country, and says how many codes it passed over.
+// a JSON array of codes with countryCode, mcc, mnc, brand, operator and status,
+// or the XML of mobile-broadband-provider-info. Of JSON it takes what is in
+// operation. One brand in one country is one network. It says how many codes it
+// passed over.
 func ReadNetworks(r io.Reader) (all []Network, passed int, err error) {
 	in := bufio.NewReader(r)
 	for {
@@ -42,7 +43,10 @@ func ReadNetworks(r io.Reader) (all []Network, passed int, err error) {
 		}
 		in.Discard(1)
 	}
-	if b, err := in.Peek(1); err != nil || b[0] != '[' {
+	switch b, err := in.Peek(1); {
+	case err == nil && b[0] == '<':
+		return readProviders(in)
+	case err != nil || b[0] != '[':
 		c, err := ReadCatalogue(in)
 		if err != nil {
 			return nil, 0, fault.New(fault.Invalid, "%v", err)
@@ -53,7 +57,6 @@ func ReadNetworks(r io.Reader) (all []Network, passed int, err error) {
 	if err := json.NewDecoder(in).Decode(&list); err != nil {
 		return nil, 0, fault.New(fault.Invalid, "the file is no JSON list of network codes: %v", err)
 	}
-	type brand struct{ country, name string }
 	found := map[brand][]ident.PLMN{}
 	for _, l := range list {
 		country, _, _ := strings.Cut(strings.ToUpper(l.Country), "-") // GE-AB is a part of GE
@@ -71,6 +74,15 @@ func ReadNetworks(r io.Reader) (all []Network, passed int, err error) {
 			found[key] = append(found[key], p)
 		}
 	}
+	all, wrong := brands(found)
+	return all, passed + wrong, nil
+}
+
+// A brand is what is one network.
+type brand struct{ country, name string }
+
+// brands makes networks, and says how many codes are of none.
+func brands(found map[brand][]ident.PLMN) (all []Network, passed int) {
 	for _, key := range slices.SortedFunc(maps.Keys(found), func(a, b brand) int {
 		return strings.Compare(a.country+" "+a.name, b.country+" "+b.name)
 	}) {
@@ -81,7 +93,7 @@ func ReadNetworks(r io.Reader) (all []Network, passed int, err error) {
 		}
 		all = append(all, n)
 	}
-	return all, passed, nil
+	return all, passed
 }
 
 func identifiers(all []ident.PLMN) string {

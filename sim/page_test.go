@@ -9,6 +9,7 @@ import (
 
 	"godwit/db"
 	"godwit/db/dbtest"
+	"godwit/fault"
 
 	"pgregory.net/rapid"
 )
@@ -124,7 +125,7 @@ func TestCatalogue(t *testing.T) {
 		filter NetworkFilter
 		want   string
 	}{
-		{"country in any letter case", NetworkFilter{Country: "us"}, "AT&T T-Mobile Verizon"},
+		{"country in any letter case", NetworkFilter{Country: "ie"}, "Lycamobile Three Vodafone eir"},
 		{"MCC and MNC of one identifier", NetworkFilter{MCC: "724", MNC: "06"}, "Vivo"},
 		{"codes of different identifiers", NetworkFilter{MCC: "310", MNC: "480"}, ""},
 		{"country and MNC", NetworkFilter{Country: "DE", MNC: "07"}, "O2"},
@@ -176,4 +177,73 @@ func TestReadCatalogue(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBuiltin: the networks that come with the program are plausible.
+func TestBuiltin(t *testing.T) {
+	countries, codes := map[string]bool{}, map[string]string{}
+	for _, n := range Builtin().list {
+		countries[n.Country] = true
+		for _, p := range n.Identifiers {
+			key := n.Country + " " + p.MCC + "/" + p.MNC
+			if other, twice := codes[key]; twice {
+				t.Errorf("%s is %s's and %s's", key, other, n.Name)
+			}
+			codes[key] = n.Name
+			// ITU-T E.212, annex A: geographic areas are 2 to 7.
+			if geographic := p.MCC[0] >= '2' && p.MCC[0] <= '7'; geographic != (n.Country != "ZZ") {
+				t.Errorf("%s has identifier %s/%s", n.position(), p.MCC, p.MNC)
+			}
+		}
+	}
+	if len(countries) < 150 || len(codes) < 800 {
+		t.Errorf("%d identifiers in %d countries", len(codes), len(countries))
+	}
+	for key, name := range map[string]string{"DE 262/01": "Telekom", "US 310/410": "AT&T", "GB 234/10": "O2", "FR 208/01": "Orange", "PL 260/06": "Play", "KE 639/02": "Safaricom"} {
+		if codes[key] != name {
+			t.Errorf("%s is %q, not %q", key, codes[key], name)
+		}
+	}
+}
+
+func TestReadProviders(t *testing.T) {
+	const file = `<?xml version="1.0"?><!DOCTYPE serviceproviders SYSTEM "serviceproviders.2.dtd">
+		<serviceproviders format="2.0">
+		<country code="xx"><name>Xland</name>
+			<provider><name>Guest</name><gsm><network-id mcc="299" mnc="03"/><network-id mcc="299" mnc="07"/></gsm></provider>
+			<provider primary="true"><name xml:lang="xx">Wirt</name><name>Host</name><gsm><network-id mcc="299" mnc="03"/><network-id mcc="299" mnc="04"/>
+				<apn value="a"><name>ignored</name></apn></gsm><cdma><sid value="1"/></cdma></provider>
+			<provider><name>Second Guest</name><gsm><network-id mcc="299" mnc="04"/><network-id mcc="299" mnc="x"/></gsm></provider>
+			<provider><name>  Apart  from them </name><gsm><network-id mcc="299" mnc="010"/></gsm></provider>
+		</country></serviceproviders>`
+	list, passed, err := ReadNetworks(strings.NewReader(file))
+	got := ""
+	for _, n := range list {
+		got += n.Country + " " + n.Name + " " + identifiers(n.Identifiers) + "; "
+	}
+	if want := "XX Apart from them 299/010; XX Guest 299/07; XX Host 299/03 299/04; "; err != nil || got != want || passed != 3 {
+		t.Errorf("got %q, %d passed over, %v; want %q", got, passed, err, want)
+	}
+	for _, wrong := range []string{"<", "<a/>", "<serviceproviders><country>"} {
+		if _, _, err := ReadNetworks(strings.NewReader(wrong)); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+}
+
+func FuzzReadNetworks(f *testing.F) {
+	f.Add("DE\tTelekom\t262/01")
+	f.Add(`[{"type":"National","countryCode":"DE","mcc":"262","mnc":"01","brand":"Telekom","status":"Operational"}]`)
+	f.Add(`<serviceproviders><country code="de"><provider><name>T</name><gsm><network-id mcc="262" mnc="01"/></gsm></provider></country></serviceproviders>`)
+	f.Fuzz(func(t *testing.T, text string) {
+		list, _, err := ReadNetworks(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for _, n := range list {
+			if again, err := readNetwork(n.Country + "\t" + n.Name + "\t" + identifiers(n.Identifiers)); err != nil || again.SID != n.SID {
+				t.Fatalf("%+v cannot be stored: %v", n, err)
+			}
+		}
+	})
 }

@@ -230,7 +230,11 @@ func (s *Store) checkMove(ctx context.Context, q db.Query, caller string, one Si
 			Message: fmt.Sprintf("%.40q is neither this account nor one of its active subaccounts: a Sim moves only between those", *u.Account),
 		}
 	}
-	if one.Status != New {
+	switch {
+	case one.Status == New, one.Status == Inactive && s.MoveInactive:
+	case s.MoveInactive:
+		return fault.Field("AccountSid", "only a Sim that is new or inactive can move to another account; this one is %s", one.Status)
+	default:
 		return fault.Field("AccountSid", "only a Sim that is new can move to another account; this one is %s", one.Status)
 	}
 	if one.Fleet != "" && u.Fleet == nil {

@@ -35,6 +35,10 @@ type Store struct {
 	// be read so.
 	NarrowCallbacks bool
 
+	// MoveInactive has Sims move between accounts that are inactive, beside new
+	// ones. At the hosted service that is a beta which not everybody has.
+	MoveInactive bool
+
 	// What packages above have to do with changes here. Changed is called in
 	// the transaction that changes a Sim's account, Fleet or status,
 	// FleetChanged in that of a Fleet. DataOff tells whether a Sim is to have no

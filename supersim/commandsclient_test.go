@@ -106,9 +106,14 @@ func TestOfficialClientCommands(t *testing.T) {
 			}
 			return true
 		})
-		sent, err := api.FetchIpCommand(*ip.Sid)
-		ok(err)
-		if *sent.Status != "sent" || *sent.DeviceIp != device.LocalAddr().(*net.UDPAddr).IP.String() {
+		// The device may be faster than the record that the datagram has left.
+		var sent *vendor.SupersimV1IpCommand
+		until("sent", func() bool {
+			sent, err = api.FetchIpCommand(*ip.Sid)
+			ok(err)
+			return *sent.Status == "sent"
+		})
+		if *sent.DeviceIp != device.LocalAddr().(*net.UDPAddr).IP.String() {
 			t.Errorf("sent %+v", sent)
 		}
 	})

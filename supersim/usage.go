@@ -58,7 +58,7 @@ func (d *door) listUsage(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	p := f.Page(maxPage)
+	p := f.Page(koreLimit(r, 249)) // KORE's document has 249
 	at := usage.RecordPage{Limit: p.Size, Offset: p.Offset()}
 	if p.Position != "" {
 		place, err := usage.ParsePlace(p.Position)
@@ -98,6 +98,9 @@ func (d *door) listUsage(w http.ResponseWriter, r *web.Request) error {
 	default:
 		return problems
 	}
+	if filter, err = d.usage.Complete(filter); err != nil {
+		return err
+	}
 	records, more, err := d.usage.Records(r.Context(), r.Caller.Account, filter, at)
 	if err != nil {
 		return err
@@ -110,11 +113,26 @@ func (d *door) listUsage(w http.ResponseWriter, r *web.Request) error {
 			DataUpload: one.Upload, DataDownload: one.Download, DataTotal: one.Upload + one.Download,
 		}
 	}
+	if more {
+		pinTimes(r, filter)
+	}
 	first, last := "", ""
 	if n := len(records); n > 0 {
 		first, last = records[0].Place(filter.Group).String(), records[n-1].Place(filter.Group).String()
 	}
 	return web.WriteJSON(w, http.StatusOK, map[string]any{"usage_records": items, "meta": p.Meta(r, "usage_records", first, last, more)})
+}
+
+// pinTimes has the links to other pages name the times of this one: what was
+// left out means another time by the time that a client follows them.
+func pinTimes(r *web.Request, f usage.RecordFilter) {
+	q := r.URL.Query()
+	for name, at := range map[string]time.Time{"StartTime": f.Start, "EndTime": f.End} {
+		if q.Get(name) == "" {
+			q.Set(name, date(at))
+		}
+	}
+	r.URL.RawQuery = q.Encode()
 }
 
 func oneOf(value, name string, allowed []string, refuse func(name, format string, args ...any)) string {

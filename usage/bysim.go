@@ -158,7 +158,7 @@ func (q *query) within() string {
 	if q.every {
 		return ""
 	}
-	return ` and ` + q.anyPlace()
+	return ` and +` + q.anyPlace() // by subject: the index of places would read those of all other Sims, too
 }
 
 func (q *query) anyPlace() string {

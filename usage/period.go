@@ -3,11 +3,13 @@ package usage
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"godwit/account"
 	"godwit/db"
 	"godwit/event"
+	"godwit/fault"
 	"godwit/sim"
 )
 
@@ -51,6 +53,14 @@ func scanPeriod(r sim.Row) (Period, error) {
 func (s *Store) Periods(ctx context.Context, account, ref string, p sim.Page) (l sim.List[Period], err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		one, err := s.Sims.Find(ctx, q, account, ref)
+		if fault.Is(err, fault.NotFound) && sim.IsSID(ref, sim.SimPrefix) {
+			// One that has moved away leaves its periods here.
+			one.SID = strings.ToUpper(ref[:2]) + strings.ToLower(ref[2:])
+			var n int
+			if e := q.QueryRowContext(ctx, `select count(*) from billing_period where sim_sid = $1 and account_sid = $2`, one.SID, account).Scan(&n); e != nil || n > 0 {
+				err = e
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -109,6 +119,9 @@ func (s *Store) ensure(ctx context.Context, tx *db.Tx, one sim.Sim) (Period, err
 	if !ok {
 		return s.begin(ctx, tx, one, now, now, false)
 	}
+	if p.Account != one.Account {
+		return s.follows(ctx, tx, one, p)
+	}
 	for p.Type == one.Status && !p.End.After(now) {
 		blocked := p.Blocked
 		if err := s.endPeriod(ctx, tx, p, p.End); err != nil {
@@ -125,6 +138,28 @@ func (s *Store) ensure(ctx context.Context, tx *db.Tx, one sim.Sim) (Period, err
 		return p, err
 	}
 	return s.begin(ctx, tx, one, now, now, p.Blocked)
+}
+
+// follows begins the period of a Sim that has moved here. The one before stays
+// with the account that had it, to its end; until then its months and what was
+// used in it count on: a move is no way around a data limit.
+func (s *Store) follows(ctx context.Context, tx *db.Tx, one sim.Sim, before Period) (Period, error) {
+	now := s.now()
+	if err := s.endPeriod(ctx, tx, before, before.End); err != nil {
+		return before, err
+	}
+	if before.Type != one.Status || !before.End.After(now) {
+		return s.begin(ctx, tx, one, now, now, before.Blocked)
+	}
+	p, err := s.begin(ctx, tx, one, now, before.anchor, false)
+	if err != nil {
+		return p, err
+	}
+	p.Used, p.Blocked = before.Used, before.Blocked
+	if _, err := tx.ExecContext(ctx, `update billing_period set used = $1, blocked = $2 where sid = $3`, p.Used, p.Blocked, p.SID); err != nil {
+		return p, fmt.Errorf("go on counting in %s: %w", p.SID, err)
+	}
+	return p, nil
 }
 
 // begin stores a period. The limit of the one before is lifted by it.

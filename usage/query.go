@@ -187,6 +187,14 @@ func days(from, to time.Time) string {
 	return strconv.FormatFloat(to.Sub(from).Hours()/24, 'f', -1, 64) + " days"
 }
 
+// Complete returns the filter with the times that were left out, or refuses it.
+// Whoever asks for a list page by page completes the filter once: its defaults
+// go by the clock, and the pages are to be of one time.
+func (s *Store) Complete(f RecordFilter) (RecordFilter, error) {
+	err := f.complete(s.now())
+	return f, err
+}
+
 // Records returns one page of an account's usage records, newest first, and
 // whether more follow. A filter that names nothing finds nothing.
 func (s *Store) Records(ctx context.Context, account string, f RecordFilter, p RecordPage) (list []Record, more bool, err error) {

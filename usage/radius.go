@@ -55,7 +55,8 @@ type Listener struct {
 	Store   *Store
 	Clients []Client // the one with the longest fitting network counts
 
-	waiting chan waitingReport
+	waiting    chan waitingReport
+	restarting chan struct{} // a place for each restart that is being stored
 }
 
 type waitingReport struct {
@@ -66,11 +67,12 @@ type waitingReport struct {
 const (
 	reportsAtOnce  = 500  // in one transaction
 	reportsWaiting = 4096 // more are dropped: their gateways send them again
+	restartsAtOnce = 8    // likewise
 )
 
 // Run takes packets from conn until ctx is over, and closes it.
 func (l *Listener) Run(ctx context.Context, conn net.PacketConn) error {
-	l.waiting = make(chan waitingReport, reportsWaiting)
+	l.waiting, l.restarting = make(chan waitingReport, reportsWaiting), make(chan struct{}, restartsAtOnce)
 	server := &radius.PacketServer{
 		SecretSource: l,
 		Handler:      l,
@@ -150,6 +152,12 @@ func (l *Listener) ServeRADIUS(w radius.ResponseWriter, r *radius.Request) {
 		}
 		err = <-one.done
 	case accountingOn, accountingOff:
+		select {
+		case l.restarting <- struct{}{}:
+		default:
+			return
+		}
+		defer func() { <-l.restarting }()
 		err = l.Store.Restarted(ctx, report.NAS, report.At)
 	}
 	if err != nil {

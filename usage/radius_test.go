@@ -213,3 +213,29 @@ func FuzzReport(f *testing.F) {
 		}
 	})
 }
+
+// A noAnswer is where an answer must not go.
+type noAnswer struct{ t *testing.T }
+
+func (s noAnswer) Write(p *radius.Packet) error {
+	s.t.Errorf("answered %v", p.Code)
+	return nil
+}
+
+// TestFlood: what comes while too much waits is dropped without an answer, and
+// nobody waits for it.
+func TestFlood(t *testing.T) {
+	h := newHouse(t, dbtest.SQLite(t))
+	one, err := ParseClient("127.0.0.1=" + secret)
+	check(t, err)
+	l := &Listener{Store: h.Store, Clients: []Client{one}, waiting: make(chan waitingReport, 1), restarting: make(chan struct{}, 1)}
+	l.waiting <- waitingReport{}
+	l.restarting <- struct{}{}
+	for _, kind := range []rfc2866.AcctStatusType{rfc2866.AcctStatusType_Value_InterimUpdate, rfc2866.AcctStatusType_Value_AccountingOn} {
+		p := packet(kind, "a", "999700000000001", h.now, 1, 2, 3)
+		l.ServeRADIUS(noAnswer{t}, &radius.Request{RemoteAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5}, Packet: p})
+	}
+	if len(l.waiting) != 1 || len(l.restarting) != 1 {
+		t.Error("a report was taken")
+	}
+}

@@ -95,7 +95,8 @@ func (b *batch) session(ctx context.Context, key sessionKey) (*session, error) {
 	if have, ok := b.sessions[key]; ok {
 		return have, nil
 	}
-	have, err := scanSession(b.tx.QueryRowContext(ctx, `select `+sessionColumns+` from usage_session where nas = $1 and id = $2`+b.tx.ForUpdate(), key.nas, key.id))
+	have, err := scanSession(b.tx.QueryRowContext(ctx, `select `+sessionColumns+`, coalesce((select restarted_at from usage_reporter r where r.nas = usage_session.nas), 0)
+		from usage_session where nas = $1 and id = $2`+b.tx.ForUpdate(), key.nas, key.id))
 	if none(err) {
 		return nil, nil //nolint:nilnil // nothing is known
 	}
@@ -174,6 +175,11 @@ func (b *batch) store(ctx context.Context) error {
 // was still to be reported of them still counts.
 func (s *Store) Restarted(ctx context.Context, nas string, at time.Time) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		if _, err := tx.ExecContext(ctx, `insert into usage_reporter (nas, restarted_at) values ($1, $2)
+			on conflict (nas) do update set restarted_at = excluded.restarted_at where usage_reporter.restarted_at < excluded.restarted_at`,
+			nas, at.UnixMicro()); err != nil {
+			return fmt.Errorf("note that %s has begun anew: %w", nas, err)
+		}
 		if _, err := tx.ExecContext(ctx, `update usage_session set is_open = $1 where nas = $2 and is_open and last_at <= $3`, false, nas, at.UnixMicro()); err != nil {
 			return fmt.Errorf("close the sessions of %s: %w", nas, err)
 		}

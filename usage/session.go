@@ -51,6 +51,7 @@ type session struct {
 	Download  int64
 	Wide      bool
 	Open      bool
+	Restarted bool // its reporter has begun anew since it began
 	BeganAt   time.Time
 	LastAt    time.Time
 	Addresses []netip.Addr
@@ -58,18 +59,36 @@ type session struct {
 
 // fresh is a session of which nothing is known yet.
 func fresh(sid string, r Report) session {
-	began := r.At
-	if r.Seconds > 0 {
-		began = began.Add(-time.Duration(r.Seconds) * time.Second)
-	}
-	return session{SIM: sid, Seconds: -1, Open: true, BeganAt: began}
+	return session{SIM: sid, Seconds: -1, Open: true, BeganAt: r.began()}
 }
 
-// reuses reports whether r begins another session under the name of s. Only a
-// Start can, for a session that has ended, at a time that the reporter tells: a
-// Start that comes late or twice is older than the end.
+// began is when the session of a report began, as far as it tells.
+func (r Report) began() time.Time {
+	if r.Seconds > 0 {
+		return r.At.Add(-time.Duration(r.Seconds) * time.Second)
+	}
+	return r.At
+}
+
+// reuses reports whether r is of another session under the name of s: of one
+// that began after all that is known of s. Its Start tells that, and where that
+// was lost the duration in a later report does; s need not have ended, for its
+// Stop may be lost as well. A reporter whose clock is not known can tell it only
+// after it has begun anew: before that, what looks like a new session may be an
+// old report that comes late, and counting that again would be wrong.
 func (s session) reuses(r Report) bool {
-	return !s.Open && r.Kind == Start && r.Exact && r.At.After(s.LastAt)
+	told := r.Exact || s.Restarted
+	switch {
+	case !told || !r.began().After(s.LastAt):
+		return false
+	case r.Kind == Start:
+		return true
+	case r.Seconds < 0:
+		return false // nothing tells when it began
+	}
+	// Durations are rounded, and some leave out pauses: of a session that has not
+	// been seen to end only a shorter one is another's.
+	return r.Exact && !s.Open || r.Seconds < s.Seconds
 }
 
 // take returns the session after a report, and how much it has grown.
@@ -121,9 +140,9 @@ const sessionColumns = `sim_sid, seconds, upload, download, wide, addresses, is_
 func scanSession(r sim.Row) (session, error) {
 	var s session
 	var addresses string
-	var began, last int64
-	err := r.Scan(&s.SIM, &s.Seconds, &s.Upload, &s.Download, &s.Wide, &addresses, &s.Open, &began, &last)
-	s.BeganAt, s.LastAt = db.Time(began), db.Time(last)
+	var began, last, restarted int64
+	err := r.Scan(&s.SIM, &s.Seconds, &s.Upload, &s.Download, &s.Wide, &addresses, &s.Open, &began, &last, &restarted)
+	s.BeganAt, s.LastAt, s.Restarted = db.Time(began), db.Time(last), restarted >= began
 	s.Addresses = parseAddresses(addresses)
 	return s, err
 }

@@ -166,6 +166,55 @@ func TestSessionNameUsedAgain(t *testing.T) {
 	})
 }
 
+// TestReporterBegunAnew: a gateway that restarts forgets its sessions and gives
+// their names again, whatever of its reports is lost.
+func TestReporterBegunAnew(t *testing.T) {
+	const on = accountingOn
+	for _, tt := range []struct {
+		name  string
+		exact bool
+		// kind, minute of the report, duration in minutes, octets
+		told [][4]int
+		want int64
+	}{
+		{"with all reports", false, [][4]int{{int(Start), 0, 0, 0}, {int(Interim), 10, 10, 500}, {int(on), 15, 0, 0}, {int(Start), 20, 0, 0}, {int(Interim), 25, 5, 70}, {int(Stop), 30, 10, 100}}, 600},
+		{"and a copy from before", false, [][4]int{{int(Start), 0, 0, 0}, {int(Stop), 10, 10, 500}, {int(on), 15, 0, 0}, {int(Stop), 16, 10, 500}, {int(Start), 20, 0, 0}, {int(Stop), 30, 10, 100}}, 600},
+		{"and the first start is lost", false, [][4]int{{int(Interim), 10, 10, 500}, {int(on), 15, 0, 0}, {int(Interim), 25, 5, 70}, {int(Stop), 30, 10, 100}}, 600},
+		{"and stops come after it", false, [][4]int{{int(Interim), 10, 10, 500}, {int(on), 15, 0, 0}, {int(Stop), 15, 15, 700}, {int(Stop), 15, 15, 700}}, 700},
+		{"and that is lost, clock told", true, [][4]int{{int(Start), 0, 0, 0}, {int(Interim), 10, 10, 500}, {int(Start), 20, 0, 0}, {int(Interim), 25, 5, 70}, {int(Stop), 30, 10, 100}}, 600},
+		{"and that and the start are lost, clock told", true, [][4]int{{int(Start), 0, 0, 0}, {int(Interim), 10, 10, 500}, {int(Interim), 25, 5, 70}, {int(Stop), 30, 10, 100}}, 600},
+		{"the start after a stop is lost, clock told", true, [][4]int{{int(Start), 0, 0, 0}, {int(Stop), 10, 10, 500}, {int(Interim), 45, 30, 700}, {int(Interim), 5, 5, 300}}, 1200},
+		{"a start that comes late is none, clock told", true, [][4]int{{int(Interim), 10, 10, 500}, {int(Start), 0, 0, 0}, {int(Stop), 30, 30, 600}, {int(Start), 0, 0, 0}}, 600},
+		{"a start that comes late is none", false, [][4]int{{int(Interim), 10, 10, 500}, {int(Start), 12, 0, 0}, {int(Stop), 30, 30, 600}, {int(Start), 40, 0, 0}, {int(Stop), 41, 30, 600}}, 600},
+		{"without a stop", true, [][4]int{{int(Start), 0, 0, 0}, {int(Interim), 10, 10, 500}, {int(Interim), 50, 50, 900}}, 900},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dbtest.Each(t, func(t *testing.T, d *db.DB) {
+				h := newHouse(t, d)
+				one := h.sim(t, h.fleet(t, 1000), "")
+				begin := h.now.Add(-2 * time.Hour)
+				for _, r := range tt.told {
+					at := begin.Add(time.Duration(r[1]) * time.Minute)
+					if Kind(r[0]) == on {
+						check(t, h.Restarted(t.Context(), "gw", at))
+						continue
+					}
+					unknown, err := h.Record(t.Context(), []Report{{
+						NAS: "gw", Session: "1", Kind: Kind(r[0]), Subscriber: Subscriber{MSISDN: "499100000001"},
+						At: at, Exact: tt.exact, Seconds: int64(r[2]) * 60, Upload: int64(r[3]),
+					}})
+					if err != nil || unknown != 0 {
+						t.Fatal(unknown, err)
+					}
+				}
+				if up, _ := h.total(t, RecordFilter{SIM: one.SID}); up != tt.want {
+					t.Errorf("counted %d, want %d", up, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // TestHourOfUse: what was used counts in the hour before the report.
 func TestHourOfUse(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

@@ -27,6 +27,7 @@ import (
 	"godwit/jobs"
 	"godwit/kore"
 	"godwit/once"
+	"godwit/privacy"
 	"godwit/rsp"
 	"godwit/sim"
 	"godwit/smdp"
@@ -54,8 +55,12 @@ type settings struct {
 	Concurrent int     // requests of one account at a time; no bound if zero
 	Commands   commandFlags
 	Usage      usageFlags
-	Core       string        // address of the core network, "" for the registry in the database
-	CoreCheck  time.Duration // between two comparisons with it, 0 for none
+	Retention  privacy.Policy
+
+	MoveInactive bool // Sims that are inactive may move between accounts
+
+	Core      string        // address of the core network, "" for the registry in the database
+	CoreCheck time.Duration // between two comparisons with it, 0 for none
 }
 
 // An rspListener is one port of the SM-DP+ with the trust that it stands for.
@@ -139,7 +144,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.sims = &sim.Store{
 		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls, Ledger: ledger,
 		Preparer: preparer{a.smdp}, Network: a.core, Catalogue: networks,
-		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0],
+		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0], MoveInactive: s.MoveInactive,
 	}
 	a.sims.Register()
 	a.core.Sims = a.sims
@@ -148,6 +153,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.orders = &bulk.Store{DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims, Stock: stock{a.smdp}}
 	a.orders.Register()
 	a.once = &once.Keeper{DB: d}
+	(&privacy.Store{DB: d, Events: a.events}).Register(a.queue, s.Retention)
 	a.usage = usageOf(d, a.queue, a.events, a.calls, a.sims, a.smdp)
 	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
 		return nil, err

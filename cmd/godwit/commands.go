@@ -16,6 +16,7 @@ import (
 	"godwit/fault"
 	"godwit/ident"
 	"godwit/rsp"
+	"godwit/sim"
 	"godwit/smdp"
 	"godwit/smsc"
 )
@@ -110,7 +111,7 @@ func (a *app) joinCommands(c commandFlags, sessions []command.Sessions, count fu
 	}
 	a.commands = &command.Store{
 		DB: a.db, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims,
-		Numbers: numbers{a.smdp}, Port: c.ipCommandListener,
+		Numbers: numbers{a.smdp, a.sims}, Port: c.ipCommandListener,
 		Sessions: append(command.Either{command.Table{Sims: a.sims, Devices: devices}}, sessions...), Count: count,
 	}
 	if address != "" {
@@ -136,31 +137,50 @@ func (a *app) runCommands(ctx context.Context) error {
 	return g.Wait()
 }
 
-// numbers is the SM-DP+'s stock as the part that sends messages sees it. A card
-// with a telephone number is reached by that, any other by its IMSI.
-type numbers struct{ server *smdp.Server }
+// numbers are the SM-DP+'s stock and the list of cards as the part that sends
+// messages sees them. A card with a telephone number is reached by that, any
+// other by its IMSI.
+type numbers struct {
+	server *smdp.Server
+	sims   *sim.Store
+}
 
 func (n numbers) Number(ctx context.Context, iccid ident.ICCID) (smsc.Number, error) {
+	var imsi ident.IMSI
+	var msisdn string
 	personal, err := n.server.Personal(ctx, iccid)
 	if _, refused := rsp.AsFailure(err); refused {
+		var card sim.Card
+		card, err = n.sims.Card(ctx, iccid)
+		imsi, msisdn = card.IMSI, card.MSISDN
+	} else {
+		imsi, msisdn = personal.IMSI, personal.MSISDN
+	}
+	if fault.Is(err, fault.NotFound) {
 		return smsc.Number{}, fault.New(fault.NotFound, "the number of the card %s is not known", iccid)
 	}
 	if err != nil {
 		return smsc.Number{}, err
 	}
-	if digits := strings.TrimPrefix(personal.MSISDN, "+"); digits != "" {
+	if digits := strings.TrimPrefix(msisdn, "+"); digits != "" {
 		return smsc.Number{Plan: smsc.E164, Digits: digits}, nil
 	}
-	return smsc.Number{Plan: smsc.E212, Digits: string(personal.IMSI)}, nil
+	return smsc.Number{Plan: smsc.E212, Digits: string(imsi)}, nil
 }
 
-func (n numbers) ICCID(ctx context.Context, number smsc.Number) (ident.ICCID, error) {
+func (n numbers) ICCID(ctx context.Context, number smsc.Number) (iccid ident.ICCID, err error) {
 	var imsi ident.IMSI
 	if number.Plan == smsc.E212 {
 		imsi = ident.IMSI(number.Digits)
 	}
 	iccid, ok, err := n.server.Owner(ctx, imsi, number.Digits)
 	if err == nil && !ok {
+		err = n.sims.DB.Read(ctx, func(q db.Query) error {
+			iccid, err = n.sims.CardOf(ctx, q, imsi, number.Digits)
+			return err
+		})
+	}
+	if fault.Is(err, fault.NotFound) {
 		err = fault.New(fault.NotFound, "the number %s is nobody's", number.Digits)
 	}
 	return iccid, err

@@ -18,7 +18,7 @@ type networksCommand struct {
 
 type networksImportCommand struct {
 	dataFlags
-	File string `arg:"" type:"existingfile" help:"Lines of country, name and identifiers with tabs between them, or a JSON list of codes such as mcc-mnc-list.json of the npm package mcc-mnc-list."`
+	File string `arg:"" type:"existingfile" help:"Lines of country, name and identifiers with tabs between them, a JSON list of codes such as mcc-mnc-list.json of the npm package mcc-mnc-list, or serviceproviders.xml of Debian's package mobile-broadband-provider-info."`
 }
 
 func (c networksImportCommand) Run(ctx context.Context) error {

@@ -3,14 +3,32 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"godwit/event"
 	"godwit/privacy"
 )
 
-// privacyCommand deletes personal data. Run expire from a timer to make it a
-// policy; a server may be running meanwhile.
+// retentionFlags are the policy by which personal data goes.
+type retentionFlags struct {
+	RetentionMessages time.Duration `help:"Age at which the texts of SMS and IP commands go. They stay by default." placeholder:"2160h"`
+	RetentionEvidence time.Duration `help:"Age at which the details and evidence of events go, and callbacks that have ended. They stay by default." placeholder:"8760h"`
+	RetentionDevices  time.Duration `help:"Age at which the EIDs of installed profiles go, and the addresses of ended data sessions. They stay by default." placeholder:"8760h"`
+}
+
+// policy reads the flags.
+func (c retentionFlags) policy() (privacy.Policy, error) {
+	for name, age := range map[string]time.Duration{"messages": c.RetentionMessages, "evidence": c.RetentionEvidence, "devices": c.RetentionDevices} {
+		if age != 0 && age < time.Hour {
+			return privacy.Policy{}, fmt.Errorf("--retention-%s: an age of 1h or more, such as 2160h, which is 90 days, not %s", name, age)
+		}
+	}
+	return privacy.Policy{Messages: c.RetentionMessages, Evidence: c.RetentionEvidence, Devices: c.RetentionDevices}, nil
+}
+
+// privacyCommand deletes personal data. A server may be running meanwhile;
+// its own policy are [retentionFlags].
 type privacyCommand struct {
 	Erase  privacyEraseCommand  `cmd:"" help:"Delete what is known of the device and the messages of one Sim."`
 	Expire privacyExpireCommand `cmd:"" help:"Delete what has become older than it may."`
@@ -46,19 +64,20 @@ func (c privacyEraseCommand) Run(ctx context.Context) error {
 type privacyExpireCommand struct {
 	dataFlags
 	Messages time.Duration `help:"Age at which the text of SMS and IP commands goes." placeholder:"2160h"`
-	Evidence time.Duration `help:"Age at which the details and evidence of events, and what callbacks said, go." placeholder:"8760h"`
+	Evidence time.Duration `help:"Age at which the details and evidence of events go, and callbacks that have ended." placeholder:"8760h"`
+	Devices  time.Duration `help:"Age at which the EIDs of installed profiles go, and the addresses of ended data sessions." placeholder:"8760h"`
 }
 
 func (c privacyExpireCommand) Run(ctx context.Context) error {
-	if c.Messages < 0 || c.Evidence < 0 || c.Messages == 0 && c.Evidence == 0 {
-		return errors.New("give --messages or --evidence: an age such as 2160h, which is 90 days")
+	if min(c.Messages, c.Evidence, c.Devices) < 0 || max(c.Messages, c.Evidence, c.Devices) == 0 {
+		return errors.New("give --messages, --evidence or --devices: an age such as 2160h, which is 90 days")
 	}
 	s, done, err := c.privacy(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	proof, err := s.Expire(ctx, privacy.Policy{Messages: c.Messages, Evidence: c.Evidence})
+	proof, err := s.Expire(ctx, privacy.Policy{Messages: c.Messages, Evidence: c.Evidence, Devices: c.Devices})
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,13 @@ type serveCommand struct {
 	CallbackAllow []string      `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
 	AccountRate   float64       `help:"Requests of one account in a second; more are answered 429. No bound by default." placeholder:"N"`
 	Concurrent    int           `name:"account-concurrent" help:"Requests of one account under way at a time; more are answered 429." default:"1000" placeholder:"N"`
+	MoveInactive  bool          `help:"Have Sims that are inactive move between accounts, too; otherwise only new ones do."`
 	DebugListen   string        `help:"Where the runtime's profiles are served, for measuring; off by default." placeholder:"HOST:PORT"`
 	Verbose       bool          `short:"v" help:"Log every request and step."`
 	coreFlags
 	commandFlags
 	usageFlags
+	retentionFlags
 }
 
 func (c serveCommand) Run(ctx context.Context) error {
@@ -97,10 +99,13 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}()
 	config := settings{
 		API: api, ProfileType: c.ProfileType, RetryFailed: c.RetryFailed, OrderLifetime: c.OrderLifetime,
-		Rate: c.AccountRate, Concurrent: c.Concurrent, Core: c.Core, CoreCheck: c.interval(),
+		Rate: c.AccountRate, Concurrent: c.Concurrent, Core: c.Core, CoreCheck: c.interval(), MoveInactive: c.MoveInactive,
 	}
 	if config.OperatorCA, err = operatorAuthorities(c.OperatorCA); err != nil {
 		return nil, fmt.Errorf("--operator-ca: %w", err)
+	}
+	if config.Retention, err = c.policy(); err != nil {
+		return nil, err
 	}
 	if c.RetryFailed < 0 {
 		return nil, errors.New("--retry-failed-installations: a number from 0")

@@ -52,6 +52,9 @@ func (c serveCommand) Validate() error {
 	if c.OrderLifetime < 0 {
 		return fmt.Errorf("--order-lifetime: a time of 1s or more, as 720h, not %s", c.OrderLifetime)
 	}
+	if _, err := c.policy(); err != nil {
+		return err
+	}
 	if c.MasterKey != "" {
 		if _, err := db.ParseMasterKey(c.MasterKey); err != nil {
 			return fmt.Errorf("--master-key: %w", err)

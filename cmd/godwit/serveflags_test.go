@@ -22,6 +22,8 @@ func TestServeWrongUse(t *testing.T) {
 		{"--public-url", "nope", "--public-url: "},
 		{"--callback-allow", "300.1.1.1/8", "--callback-allow: "},
 		{"--database", "mysql://x", `--database: a database is sqlite, sqlite:PATH or postgres://…, not of kind "mysql"`},
+		{"--retention-messages", "1m", "--retention-messages: an age of 1h or more"},
+		{"--retention-devices", "59m", "--retention-devices: an age of 1h or more"},
 		{"--master-key", "zz", "--master-key: "},
 	} {
 		data := filepath.Join(t.TempDir(), "data")

@@ -1,0 +1,131 @@
+package supersim_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"godwit/account"
+	"godwit/db"
+	"godwit/db/dbtest"
+	"godwit/sim"
+	"godwit/supersim"
+	"godwit/usage"
+)
+
+// A list of usage whose times were left out is one list on all of its pages,
+// however long a client takes to follow the links; and KORE's dialect has
+// smaller pages.
+func TestUsagePages(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d, "")
+		h.store.Catalogue = sim.Builtin()
+		now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+		s := &usage.Store{DB: d, Jobs: h.store.Jobs, Events: h.store.Events, Callbacks: h.store.Callbacks, Sims: h.store, Now: func() time.Time { return now }}
+		networks := h.store.Catalogue.Networks(sim.NetworkFilter{}, sim.Page{Limit: 60}).Items
+		uses := make([]usage.Use, len(networks))
+		for i, n := range networks {
+			uses[i] = usage.Use{
+				SIM: sim.Sim{SID: "HS00000000000000000000000000000001", Account: h.account}, At: now.Add(-time.Hour),
+				Network: n.Identifiers[0], Upload: int64(i),
+			}
+		}
+		if err := d.Write(t.Context(), func(tx *db.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `insert into sim (sid, account_sid, iccid, status, created_at, updated_at) values ($1, $2, '8988307000000000006', 'new', 1, 1)`,
+				uses[0].SIM.SID, h.account)
+			if err != nil {
+				return err
+			}
+			return s.Add(t.Context(), tx, uses)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(supersim.New(h.store, supersim.Options{
+			Authenticate: h.accounts.Verify, VerifyToken: h.accounts.VerifyToken, Accounts: h.accounts, Usage: s,
+		}))
+		defer server.Close()
+		type page struct {
+			Records []struct {
+				Network string `json:"network_sid"`
+				Period  struct {
+					Start string `json:"start_time"`
+					End   string `json:"end_time"`
+				} `json:"period"`
+				Billed json.RawMessage `json:"data_total_billed"`
+			} `json:"usage_records"`
+			Meta struct {
+				Size int    `json:"page_size"`
+				Next string `json:"next_page_url"`
+				Back string `json:"previous_page_url"`
+			} `json:"meta"`
+		}
+		get := func(url, authorization string) (p page) {
+			t.Helper()
+			r, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", authorization)
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			body, err := io.ReadAll(answer.Body)
+			if err != nil || answer.StatusCode != 200 {
+				t.Fatalf("%s: %d %s, %v", url, answer.StatusCode, body, err)
+			}
+			if err := json.Unmarshal(body, &p); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(h.account+":"+h.token))
+		seen := map[string]bool{}
+		var back string
+		for next := server.URL + "/v1/UsageRecords?Group=network&PageSize=25"; next != ""; {
+			p := get(next, basic)
+			for _, r := range p.Records {
+				if seen[r.Network] {
+					t.Errorf("%s is on two pages", r.Network)
+				}
+				seen[r.Network] = true
+				if r.Period.Start != "2026-10-20T10:00:00Z" || r.Period.End != "2026-11-20T10:00:00Z" {
+					t.Errorf("period %+v changes from page to page", r.Period)
+				}
+				if string(r.Billed) != "0" {
+					t.Errorf("data_total_billed is %s, not a number", r.Billed)
+				}
+			}
+			next, back = p.Meta.Next, p.Meta.Back
+			now = now.Add(time.Minute)
+		}
+		if len(seen) != len(networks) {
+			t.Errorf("%d of %d networks are on the pages", len(seen), len(networks))
+		}
+		if p := get(back, basic); len(p.Records) != 25 {
+			t.Errorf("the page before has %d records", len(p.Records))
+		}
+
+		var c account.Client
+		if err := d.Write(t.Context(), func(tx *db.Tx) (err error) {
+			c, _, err = h.accounts.CreateClient(t.Context(), tx, account.Client{Account: h.account, Name: "c"}, false)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		token, err := h.accounts.Issue(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for authorization, want := range map[string]int{basic: 1000, "Bearer " + token.Text: 249} {
+			if p := get(server.URL+"/v1/UsageRecords?PageSize=1000", authorization); p.Meta.Size != want {
+				t.Errorf("a page may have %d records, not %d", p.Meta.Size, want)
+			}
+		}
+	})
+}

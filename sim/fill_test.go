@@ -152,3 +152,40 @@ func maskCheckDigits(text string) string {
 		at = end
 	}
 }
+
+// TestSettingsOfManySims lists the updates of an account with more Sims than are
+// gathered, and of one with few among them.
+func TestSettingsOfManySims(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		ctx := context.Background()
+		h := newHouse(t, d)
+		for i, sims := range []int{3, 1010} {
+			account := h.account(t, "")
+			f := Filling{Account: account, First: 10_000 * i, Sims: sims, ICCID: "8999957", IMSI: "99957"}
+			if err := h.Fill(ctx, f, func(int) {}); err != nil {
+				t.Fatal(err)
+			}
+			seen := map[string]bool{}
+			for p := (Page{Limit: 500}); ; {
+				l, err := h.SettingsUpdates(ctx, account, "", "", p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, u := range l.Items {
+					one, err := h.Sim(ctx, account, u.SIM)
+					if err != nil || seen[u.SID] || one.ICCID != u.ICCID {
+						t.Fatalf("update %+v of %+v, %v", u, one, err)
+					}
+					seen[u.SID] = true
+				}
+				if !l.More {
+					break
+				}
+				p.After = l.Items[len(l.Items)-1].Key()
+			}
+			if len(seen) != sims {
+				t.Errorf("%d updates of %d Sims", len(seen), sims)
+			}
+		}
+	})
+}

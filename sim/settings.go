@@ -92,7 +92,11 @@ func (s *Store) SettingsUpdates(ctx context.Context, account, ref string, status
 	w.equal("status", string(status))
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		if ref == "" {
-			w.add("sim_sid in (select sid from sim where account_sid = $)", account)
+			condition, err := ofAccount(ctx, q, account)
+			if err != nil {
+				return err
+			}
+			w.add(condition, account)
 		} else {
 			one, err := findSim(ctx, q, account, ref, "")
 			if fault.Is(err, fault.NotFound) {
@@ -107,6 +111,21 @@ func (s *Store) SettingsUpdates(ctx context.Context, account, ref string, status
 		return err
 	})
 	return l, err
+}
+
+// ofAccount returns the condition on updates of an account's Sims. They belong to
+// whoever has the Sim, so that there is no index of an account's updates. Those of a
+// few Sims are gathered and sorted. Where the Sims are many the list is walked, newest
+// first, and each update looked at: nearly all are of accounts that have many.
+func ofAccount(ctx context.Context, q db.Query, account string) (condition string, err error) {
+	var sims int
+	if err := q.QueryRowContext(ctx, `select count(*) from (select 1 from sim where account_sid = $1 limit 1001) few`, account).Scan(&sims); err != nil {
+		return "", fmt.Errorf("count Sims: %w", err)
+	}
+	if sims <= 1000 {
+		return "sim_sid in (select sid from sim where account_sid = $)", nil
+	}
+	return "exists (select 1 from sim where sim.sid = settings_update.sim_sid and sim.account_sid = $)", nil
 }
 
 func addSettings(ctx context.Context, tx *db.Tx, u SettingsUpdate) error {

@@ -93,11 +93,36 @@ func forwarded(h http.Header) (proto, host string) {
 	return strings.ToLower(first("X-Forwarded-Proto")), first("X-Forwarded-Host")
 }
 
-// isHost reports whether s may stand as host and port in a URL.
+// isHost reports whether s may stand as host and port in a URL. Nearly all are
+// names or addresses of plain letters, which need no closer look.
 func isHost(s string) bool {
+	if plainHost(s) {
+		return true
+	}
 	if s == "" || strings.ContainsAny(s, "/?#@\\ \"<>") {
 		return false
 	}
 	u, err := url.Parse("http://" + s)
 	return err == nil && u.Host == s
+}
+
+// plainHost reports whether s is letters, digits, dots and hyphens, and perhaps
+// a port.
+func plainHost(s string) bool {
+	name, port, hasPort := strings.Cut(s, ":")
+	if name == "" || hasPort && (port == "" || len(port) > 5) {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i] | 0x20
+		if (c < 'a' || c > 'z') && (name[i] < '0' || name[i] > '9') && name[i] != '.' && name[i] != '-' {
+			return false
+		}
+	}
+	for i := range len(port) {
+		if port[i] < '0' || port[i] > '9' {
+			return false
+		}
+	}
+	return true
 }

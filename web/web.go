@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -189,15 +190,30 @@ func (d *Door) refuse(w *recorder, r *Request, err error) {
 	d.Render(w, r, refusal, all)
 }
 
+// bodies are buffers for answers.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// keptBody is the largest buffer that is kept for other answers: pages of 1000
+// items are rare, and would hold memory for as long as the server lives.
+const keptBody = 64 << 10
+
 // WriteJSON writes v as the whole answer.
 func WriteJSON(w http.ResponseWriter, status int, v any) error {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
+	body := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if body.Cap() <= keptBody {
+			bodies.Put(body)
+		}
+	}()
+	body.Reset()
+	enc := json.NewEncoder(body)
 	enc.SetEscapeHTML(false) // links carry ampersands
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	header := w.Header()
+	header.Set("Content-Type", "application/json; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(body.Len())) // or larger ones would go in chunks
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // an error here means that the client has gone
 	return nil

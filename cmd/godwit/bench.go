@@ -15,6 +15,8 @@ import (
 // same command.
 type benchCommand struct {
 	Download benchDownloadCommand `cmd:"" help:"Make downloads from a server on this machine."`
+	API      benchAPICommand      `cmd:"" name:"api" help:"Read from the Super SIM API of a running server."`
+	Fill     benchFillCommand     `cmd:"" help:"Make Sims by the million in a data directory whose server does not run."`
 	Order    benchOrderCommand    `cmd:"" help:"Order many profiles at once from a server on this machine, and wait until all are available."`
 	Limit    benchLimitCommand    `cmd:"" help:"Measure what this machine can do at best: the floor of one download."`
 	Floor    benchFloorCommand    `cmd:"" hidden:""`

@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -266,19 +262,6 @@ func (c *downloadLoad) order(ctx context.Context, downloads []bench.Download) er
 // serverCPU returns the processor time that a server has used, in seconds, as
 // it says itself.
 func serverCPU(ctx context.Context, base string) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, fmt.Errorf("the server at %s does not answer: %w", base, err)
-	}
-	defer response.Body.Close()
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), "process_cpu_seconds_total "); ok {
-			return strconv.ParseFloat(value, 64)
-		}
-	}
-	return 0, errors.New("the server's /metrics has no process_cpu_seconds_total")
+	p, err := serverProcess(ctx, base)
+	return p.cpu, err
 }

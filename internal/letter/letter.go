@@ -4,6 +4,7 @@
 //	-- request --              a method and a path, headers, an empty line, a body
 //	-- response 200 --         the answer, compared as JSON; nothing for an empty one
 //	-- response 200 soon --    the same request again until it is answered so
+//	-- note --                 for people, like what stands before the first part
 //
 // In an answer "<name>" keeps what stands there and demands the same the next
 // time, in requests too; "<time>" is a date and time, "<any>" anything. All
@@ -89,6 +90,7 @@ func (r *Reader) part(title []string, body string) {
 		return // what stands before the first heading is for people
 	}
 	switch title[0] {
+	case "note":
 	case "request":
 		r.request = body
 	case "response":

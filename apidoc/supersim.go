@@ -1,7 +1,14 @@
 package apidoc
 
+import "slices"
+
 // tables are the operations of all doors.
 var tables = [][]Operation{
+	slices.Concat(superSIM...), coreOperations, koreOperations,
+}
+
+// superSIM are the operations of the API itself.
+var superSIM = [][]Operation{
 	profileOperations, simOperations, fleetOperations, accessOperations, networkOperations, commandOperations, usageOperations,
 	extended(orderOperations), extended(chargeOperations), extended(callbackOperations), extended(usageExtensions),
 }
@@ -20,6 +27,11 @@ var resources = []Resource{
 	{"Orders", "Orders of many profiles at once."},
 	{"Charges", "What profiles cost: one charge for each that became available."},
 	{"Callbacks", "The record of what was told to the account's servers, and telling it again."},
+	{"Accounts", "Subaccounts and API keys, as the core API of 2010 has them; nothing else of that API is here. With an account's auth token only."},
+	{"Tokens", "KORE: access tokens for API clients."},
+	{"Clients", "KORE: API clients."},
+	{"KORE accounts", "KORE: the account and its children under their names there."},
+	{"Webhook secrets", "KORE: what signs callbacks in its dialect."},
 }
 
 // Parts that many operations share.

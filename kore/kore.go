@@ -61,26 +61,43 @@ func Paths(path string) bool {
 // the end is tolerated, as everywhere.
 func isToken(path string) bool { return slices.Contains(tokenPaths, strings.TrimSuffix(path, "/")) }
 
-// New returns the handler of those paths.
-func New(o Options) http.Handler {
+// A Door is the handler of those paths.
+type Door struct{ tokens, accounts, others *web.Door }
+
+// New returns the door.
+func New(o Options) *Door {
 	d := &door{db: o.DB, accounts: o.Accounts}
-	tokens := d.tokens()
 	side := func(link string, routes web.Routes) *web.Door {
 		return &web.Door{Routes: routes, Authenticate: d.authenticate, Render: render(link), Address: o.Address, Rates: o.Rates}
 	}
 	// What the link to the documentation is called differs.
-	accounts := side("more_info", d.accountRoutes())
-	others := side("info", append(d.clientRoutes(), d.secretRoutes()...))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch path := r.URL.Path; {
-		case isToken(path):
-			tokens.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/v1/accounts"), strings.HasPrefix(path, "/v1/platform_account_mappings"):
-			accounts.ServeHTTP(w, r)
-		default:
-			others.ServeHTTP(w, r)
+	return &Door{
+		tokens:   d.tokens(),
+		accounts: side("more_info", d.accountRoutes()),
+		others:   side("info", append(d.clientRoutes(), d.secretRoutes()...)),
+	}
+}
+
+// Routes are all that the door serves.
+func (d *Door) Routes() web.Routes {
+	all := slices.Concat(d.tokens.Routes, d.accounts.Routes, d.others.Routes)
+	for i := range all {
+		if all[i].Path+".json" == tokenPaths[3] {
+			all[i].Path = tokenPaths[3] // which its door has shortened
 		}
-	})
+	}
+	return all
+}
+
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case isToken(path):
+		d.tokens.ServeHTTP(w, r)
+	case strings.HasPrefix(path, "/v1/accounts"), strings.HasPrefix(path, "/v1/platform_account_mappings"):
+		d.accounts.ServeHTTP(w, r)
+	default:
+		d.others.ServeHTTP(w, r)
+	}
 }
 
 // authenticate takes an access token, and an account's own credentials too:

@@ -54,7 +54,7 @@ const standardClient = "standard"
 func showClient(c account.Client) clientJSON {
 	return clientJSON{
 		ID: c.ID, Account: account.KoreID(c.Account), Name: c.Name, Owner: c.Owner, Type: standardClient,
-		Locked: c.Locked != nil && *c.Locked,
+		Locked:      c.Locked != nil && *c.Locked,
 		DateCreated: c.CreatedAt.UTC().Format(http.TimeFormat),
 	}
 }

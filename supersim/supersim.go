@@ -76,7 +76,7 @@ type door struct {
 }
 
 // New returns the handler of all paths below /v1.
-func New(sims *sim.Store, o Options) http.Handler {
+func New(sims *sim.Store, o Options) *web.Door {
 	d := &door{calls: o.Callbacks, accounts: o.Accounts, sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger, sessions: o.Sessions, usage: o.Usage}
 	var routes web.Routes
 	for _, resource := range [][]web.Route{

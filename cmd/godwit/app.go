@@ -171,7 +171,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
 		Commands: a.commands, Sessions: a.commands.Sessions, Usage: a.usage, Log: requests,
 	})
-	guide := guideOf(web.Address{URL: s.PublicURL}, true, door)
+	guide := guideOf(web.Address{URL: s.PublicURL}, true, door.Routes, customers.Routes, neighbour.Routes())
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
 	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -111,7 +111,9 @@ func words(k string) string {
 		base = "GET or POST"
 	case "one":
 		base = strings.TrimPrefix(rest, "of ")
-	case "object", "map":
+	case "object":
+		base = rest
+	case "map":
 		base = "object"
 	case "list":
 		base = "list of " + words(strings.TrimPrefix(rest, "of "))

@@ -174,7 +174,7 @@ func page[T any](w http.ResponseWriter, r *web.Request, key string, all []T) err
 		return r.URL.EscapedPath() + "?" + q.Encode()
 	}
 	out := map[string]any{
-		key: slices.Concat([]T{}, all[from:to]), "page": p.Number, "page_size": p.Size, "start": from, "end": max(from, to-1),
+		key: append([]T{}, all[from:to]...), "page": p.Number, "page_size": p.Size, "start": from, "end": max(from, to-1),
 		"uri": link(p.Number), "first_page_uri": link(0), "next_page_uri": nil, "previous_page_uri": nil,
 	}
 	if to < len(all) {

@@ -142,7 +142,7 @@ var koreSchemas = []Schema{
 	}, client, []Field{{"date_created", "time", false, ""}})},
 	{Name: "client_request", Fields: []Field{
 		{"account_id", "maybe text", false, "The caller's own or a child of it; its own if not given."},
-		{"name", "text 255", false, ""},
+		{"name", "name 255", false, ""},
 		{"locked", "bool?", false, "A locked client cannot be deleted."},
 		{"scopes", "object client_scopes", false, ""},
 		{"client_owner", "maybe text 255", false, "Ours: an e-mail address, for the record."},
@@ -157,7 +157,7 @@ var koreSchemas = []Schema{
 		{"friendly_name", "text", false, ""},
 		{"status", "one of ACTIVE, PENDING, DEACTIVATED, SUSPENDED", false, ""},
 	}},
-	{Name: "kore_account_request", Fields: []Field{{"friendly_name", "text 255", false, ""}, {"description", "maybe text", false, "Taken and not kept."}}},
+	{Name: "kore_account_request", Fields: []Field{{"friendly_name", "name 255", false, ""}, {"description", "maybe text", false, "Taken and not kept."}}},
 	{Name: "account_mappings", Fields: []Field{{"platforms", "list of object account_mapping", false, ""}}},
 	{Name: "account_mapping", Fields: []Field{
 		{"id", "text", false, "acct_…"},
@@ -172,6 +172,6 @@ var koreSchemas = []Schema{
 		{"status", "one of active, pending", false, "The active one signs."},
 		{"last_modified", "time", false, ""},
 	}},
-	{Name: "secret_request", Fields: []Field{{"Name", "text 255", false, ""}}},
-	{Name: "secret_update", Fields: []Field{{"Name", "maybe text 255", false, ""}, {"Status", "maybe one of active, pending", false, ""}}},
+	{Name: "secret_request", Fields: []Field{{"Name", "name 255", false, ""}}},
+	{Name: "secret_update", Fields: []Field{{"Name", "maybe name 255", false, ""}, {"Status", "maybe one of active, pending", false, ""}}},
 }

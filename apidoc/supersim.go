@@ -38,7 +38,7 @@ var resources = []Resource{
 var (
 	paging = []Field{
 		{"PageSize", "int 1 to 1000", false, "Items in a page, 50 if not given. More than the maximum counts as the maximum."},
-		{"Page", "int", false, "The number of the page, from 0. Without PageToken it counts as an offset."},
+		{"Page", "int 0 to 1073741824", false, "The number of the page, from 0. Without PageToken it counts as an offset."},
 		{"PageToken", "text", false, "Where the page begins, from next_page_url or previous_page_url."},
 	}
 	told = []Field{

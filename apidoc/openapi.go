@@ -101,7 +101,7 @@ func (g *Guide) operation(op Operation, used map[string]bool) object {
 	if op.repeatable() {
 		params = append(params, object{
 			"name": "Idempotency-Key", "in": "header", extension: true,
-			"schema": object{"type": "string", "pattern": "^[!-~]{1,255}$"},
+			"schema":      object{"type": "string", "pattern": "^[!-~]{1,255}$"},
 			"description": "A request that is repeated with the same key is answered like the first.",
 		})
 	}

@@ -61,7 +61,7 @@ func (s *Store) CreateClient(ctx context.Context, tx *db.Tx, c Client, recoverab
 		return Client{}, "", err
 	}
 	now := s.Now()
-	c.ID, c.CreatedAt = clientPrefix+newWord(), now
+	c.ID, c.CreatedAt = clientPrefix+newULID(now), now
 	secret := newSecret() + newSecret()
 	hash := sha256.Sum256([]byte(secret))
 	var sealed []byte

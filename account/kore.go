@@ -3,8 +3,10 @@ package account
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/binary"
 	"encoding/hex"
 	"strings"
+	"time"
 )
 
 // KORE's names of things: a prefix and 26 lower-case letters and digits, as a
@@ -26,7 +28,7 @@ func KoreID(sid string) string {
 	if err != nil || len(b) != 16 {
 		return ""
 	}
-	return koreAccountPrefix + word26(b)
+	return koreAccountPrefix + crockford.EncodeToString(b)
 }
 
 // ParseKoreID is the way back. It returns "" for what names no account.
@@ -42,12 +44,15 @@ func ParseKoreID(id string) (sid string) {
 	return Prefix + hex.EncodeToString(b)
 }
 
-// word26 writes 128 bits with 26 digits.
-func word26(b []byte) string { return crockford.EncodeToString(b) }
-
-// newWord makes 26 digits at random.
-func newWord() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return word26(b[:])
+// newULID makes a ULID: 48 bits of time in milliseconds and 80 at random, the
+// highest first, written with 26 digits of which the first has only three bits.
+func newULID(at time.Time) string {
+	var b [17]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(at.UnixMilli())<<16)
+	rand.Read(b[6:16])
+	for i := 16; i > 0; i-- { // 128 bits become 130
+		b[i] = b[i]>>2 | b[i-1]<<6
+	}
+	b[0] >>= 2
+	return crockford.EncodeToString(b[:])[:26]
 }

@@ -38,7 +38,7 @@ type WebhookSecret struct {
 // with its text, which is shown this once.
 func (s *Store) CreateSecret(ctx context.Context, tx *db.Tx, account, name string) (WebhookSecret, string, error) {
 	now := s.Now()
-	w := WebhookSecret{ID: secretPrefix + newWord(), Account: account, Name: name, Status: SecretActive, CreatedAt: now, ModifiedAt: now}
+	w := WebhookSecret{ID: secretPrefix + newULID(now), Account: account, Name: name, Status: SecretActive, CreatedAt: now, ModifiedAt: now}
 	if err := s.retireSecret(ctx, tx, account, now); err != nil {
 		return WebhookSecret{}, "", err
 	}

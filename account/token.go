@@ -69,7 +69,7 @@ func (s *Store) Issue(ctx context.Context, c Client) (Token, error) {
 	now := s.Now()
 	scope := strings.Join(c.Products, " ")
 	text, err := jwt.Signed(signer).Claims(claims{
-		Issuer: issuer, Subject: c.ID, Account: KoreID(c.Account), Client: c.ID, Scope: scope, ID: newWord(),
+		Issuer: issuer, Subject: c.ID, Account: KoreID(c.Account), Client: c.ID, Scope: scope, ID: newULID(now),
 		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(c.Lifetime)),
 	}).Serialize()
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Store) keys(ctx context.Context, needed bool) ([]jose.JSONWebKey, error
 	if err != nil {
 		return nil, fmt.Errorf("make the key of tokens: %w", err)
 	}
-	kid := newWord()
+	kid := newULID(s.Now())
 	// Two nodes may come here together: both keys are good, and each learns of
 	// the other's when it meets a token that was signed with it.
 	if err := s.db.Write(ctx, func(tx *db.Tx) error {

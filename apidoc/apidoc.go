@@ -37,9 +37,13 @@ type Operation struct {
 	Resource     string
 	Summary      string
 	About        string
-	Params       []Field // of the query, or of the form of a POST
-	Body         string  // schema of a JSON body, where it is no form
+	Params       []Field  // of the query, or of the form of a POST
+	Body         string   // schema of a JSON body, where it is no form
+	Files        []string // media types of a body that is a file, which is taken beside a form
 	Answers      []Answer
+	Refusal      string // schema of a refusal, "failure" if empty
+	Open         bool   // asks for no credentials of an account
+	Basic        bool   // takes no access token
 	// Extension marks what the hosted services do not have.
 	Extension bool
 }
@@ -149,6 +153,21 @@ func shape(path string) string { return variable.ReplaceAllString(path, "{}") }
 
 // all returns the tables of all doors.
 func all() []Operation { return slices.Concat(tables...) }
+
+// refusal is the schema of an operation's refusals.
+func (op Operation) refusal() string {
+	if op.Refusal != "" {
+		return op.Refusal
+	}
+	return "failure"
+}
+
+// repeatable reports whether an Idempotency-Key counts: in the API itself.
+func (op Operation) repeatable() bool {
+	return op.Method == http.MethodPost && slices.ContainsFunc(superSIM, func(table []Operation) bool {
+		return slices.ContainsFunc(table, func(o Operation) bool { return o.ID == op.ID })
+	})
+}
 
 func (g *Guide) document(w http.ResponseWriter, r *http.Request) {
 	text, err := json.MarshalIndent(g.OpenAPI(g.options.Address.Of(r)), "", "  ")

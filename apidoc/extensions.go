@@ -28,6 +28,7 @@ var orderOperations = []Operation{
 			{"DryRun", "bool", false, "Whether only to check."},
 			{"CallbackPer", "one of order, profile", false, "Whether to call back once for the order or for each profile; order if not given."},
 		}, told),
+		Files:   []string{"text/csv"},
 		Answers: []Answer{{Status: 201, Schema: "order"}, {Status: 200, Schema: "order_plan"}},
 	},
 	{
@@ -155,6 +156,7 @@ var usageExtensions = []Operation{
 	{
 		Method: "POST", Path: "/v1/UsageRecords/Imports", ID: "ImportUsage", Resource: "UsageRecords", Summary: "Counts what Sims have used, from a file",
 		About:   "The body is a file: text/csv with a heading, or a JSON list of objects. Columns: sim, iccid, imsi or msisdn; time, upload, download; network. All lines are taken or none. The same file again changes nothing. Not for subaccounts.",
+		Files:   []string{"text/csv", "application/json"},
 		Answers: answered(200, "usage_import"),
 	},
 	{

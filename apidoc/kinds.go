@@ -16,6 +16,7 @@ func optional(k string) bool { return strings.HasPrefix(k, "maybe ") }
 //	sid HS            a SID with its prefix
 //	int 1 to 1000     a whole number within limits
 //	text 255          of at most so many characters
+//	name 255          the same, but not empty
 //	one of a, b       one of these words
 //	object NAME       an object of the table of schemas
 //	list of KIND
@@ -42,6 +43,8 @@ func kind(k string, used map[string]bool) object {
 			o["maxLength"] = number(rest)
 		}
 		return o
+	case "name":
+		return object{"type": "string", "minLength": 1, "maxLength": number(rest)}
 	case "bool":
 		return object{"type": "boolean"}
 	case "number":
@@ -96,6 +99,8 @@ func words(k string) string {
 		if rest != "" {
 			base = "text, at most " + rest + " characters"
 		}
+	case "name":
+		base = "text, 1 to " + rest + " characters"
 	case "bool":
 		base = "true or false"
 	case "int":
@@ -111,7 +116,9 @@ func words(k string) string {
 		base = "GET or POST"
 	case "one":
 		base = strings.TrimPrefix(rest, "of ")
-	case "object", "map":
+	case "object":
+		base = rest
+	case "map":
 		base = "object"
 	case "list":
 		base = "list of " + words(strings.TrimPrefix(rest, "of "))

@@ -92,12 +92,21 @@ func (g *Guide) operation(op Operation, used map[string]bool) object {
 	for _, m := range variable.FindAllStringSubmatch(op.Path, -1) {
 		params = append(params, object{"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
-	if op.Method == http.MethodPost || op.Method == http.MethodPatch {
-		o["requestBody"] = body(op, used)
+	switch {
+	case op.Open:
+		o["security"] = []object{}
+	case op.Basic:
+		o["security"] = []object{{"basic": []string{}}}
+	}
+	if op.repeatable() {
 		params = append(params, object{
-			"name": "Idempotency-Key", "in": "header", "schema": object{"type": "string"}, extension: true,
+			"name": "Idempotency-Key", "in": "header", extension: true,
+			"schema":      object{"type": "string", "pattern": "^[!-~]{1,255}$"},
 			"description": "A request that is repeated with the same key is answered like the first.",
 		})
+	}
+	if op.Method == http.MethodPost || op.Method == http.MethodPatch {
+		o["requestBody"] = body(op, used)
 	} else {
 		for _, f := range op.Params {
 			p := object{"name": f.Name, "in": "query", "description": f.About, "schema": kind(f.Kind, used)}
@@ -112,8 +121,9 @@ func (g *Guide) operation(op Operation, used map[string]bool) object {
 	}
 	responses := object{"default": object{
 		"description": "A refusal, or trouble of the server's own.",
-		"content":     object{"application/json": object{"schema": reference("failure")}},
+		"content":     object{"application/json": object{"schema": reference(op.refusal())}},
 	}}
+	used[op.refusal()] = true
 	for _, a := range op.Answers {
 		responses[strconv.Itoa(a.Status)] = answer(a, used)
 	}
@@ -140,7 +150,14 @@ func body(op Operation, used map[string]bool) object {
 	if len(required) > 0 {
 		schema["required"] = required
 	}
-	b := object{"content": object{"application/x-www-form-urlencoded": object{"schema": schema}}}
+	content := object{"application/x-www-form-urlencoded": object{"schema": schema}}
+	for _, kind := range op.Files {
+		content[kind] = object{}
+		if len(op.Params) == 0 {
+			delete(content, "application/x-www-form-urlencoded") // there is no form
+		}
+	}
+	b := object{"content": content}
 	if len(required) > 0 {
 		b["required"] = true
 	}
@@ -203,15 +220,21 @@ func (g *Guide) webhooks() object {
 			p := kind(f.Kind, map[string]bool{})
 			p["description"] = f.About
 			properties[f.Name] = p
-			names = append(names, f.Name)
+			if !optional(f.Kind) {
+				names = append(names, f.Name)
+			}
 		}
-		out[h.Name] = object{"post": object{
+		told := object{
 			"summary": h.About,
 			"requestBody": object{"content": object{"application/x-www-form-urlencoded": object{
 				"schema": object{"type": "object", "properties": properties, "required": names},
 			}}},
 			"responses": object{"2XX": object{"description": "Taken. Anything else is tried again."}},
-		}}
+		}
+		if h.Extension {
+			told[extension] = true
+		}
+		out[h.Name] = object{"post": told}
 	}
 	return out
 }

@@ -12,8 +12,11 @@ import (
 var files embed.FS
 
 var reading = template.Must(template.New("docs.html").Funcs(template.FuncMap{
-	"kind": words, "lower": strings.ToLower, "optional": optional,
+	"kind": words, "lower": strings.ToLower, "optional": optional, "anchor": anchor,
 }).ParseFS(files, "page/docs.html"))
+
+// anchor is the name of a chapter in links.
+func anchor(name string) string { return strings.ReplaceAll(name, " ", "-") }
 
 // A chapter of the page is a resource with its operations.
 type chapter struct {
@@ -25,6 +28,7 @@ type chapter struct {
 type shown struct {
 	Operation
 	Schemas []Schema // of its answers
+	Sent    []Schema // of a JSON body, with what is in it
 }
 
 // page writes the reference page.
@@ -37,9 +41,12 @@ func (g *Guide) page(w http.ResponseWriter, r *http.Request) {
 				continue
 			}
 			s := shown{Operation: op}
+			if op.Body != "" {
+				s.Sent = within(schema(op.Body))
+			}
 			for i, a := range op.Answers {
 				if a.Schema != "" && (i == 0 || a.Schema != op.Answers[i-1].Schema) {
-					s.Schemas = append(s.Schemas, schema(a.Schema))
+					s.Schemas = append(s.Schemas, within(schema(a.Schema))...)
 				}
 			}
 			c.Operations = append(c.Operations, s)
@@ -60,6 +67,18 @@ func (g *Guide) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	_, _ = w.Write(out.Bytes()) // an error here means that the client has gone
+}
+
+// within returns a schema and those of the objects in it.
+func within(s Schema) []Schema {
+	list := []Schema{s}
+	for _, f := range s.Fields {
+		k := strings.TrimSuffix(strings.TrimPrefix(f.Kind, "maybe "), "?")
+		if name, ok := strings.CutPrefix(strings.TrimPrefix(k, "list of "), "object "); ok {
+			list = append(list, within(schema(name))...)
+		}
+	}
+	return list
 }
 
 // file serves the page's style and script.

@@ -3,7 +3,7 @@ package apidoc
 import "slices"
 
 // schemas are the objects in answers. Every property is always there.
-var schemas = slices.Concat(publishedSchemas, extensionSchemas, callbackSchemas)
+var schemas = slices.Concat(publishedSchemas, extensionSchemas, callbackSchemas, coreSchemas, koreSchemas)
 
 var publishedSchemas = []Schema{
 	{Name: "esim_profile", About: "A reserved eSIM profile.", Fields: fields([]Field{
@@ -134,26 +134,6 @@ var publishedSchemas = []Schema{
 		{"details", "maybe object failure_details", false, "Each refused parameter with its reason."},
 	}},
 	{Name: "failure_details", Fields: []Field{{"parameters", "maybe map", false, ""}}},
-}
-
-// hooks are the forms that customers' servers get.
-var hooks = []Schema{
-	{Name: "ESimProfile", About: "A reservation became available, downloaded, installed or failed: to the CallbackUrl of its creation.", Fields: []Field{
-		{"ESimProfileSid", "sid HP", false, ""},
-		{"SimSid", "text", false, ""},
-		{"SimIccid", "text", false, ""},
-		{"ESimProfileStatus", "text", false, ""},
-		{"Eid", "text", false, ""},
-		{"SmdpPlusAddress", "text", false, ""},
-		{"ErrorCode", "text", false, ""},
-		{"ErrorMessage", "text", false, ""},
-	}},
-	{Name: "Sim", About: "An update that was answered with 202 has ended: to its CallbackUrl.", Fields: []Field{
-		{"SimSid", "sid HS", false, ""},
-		{"SimUniqueName", "text", false, ""},
-		{"SimStatus", "text", false, "The status after the update."},
-		{"AccountSid", "sid AC", false, ""},
-	}},
 }
 
 // A code of refusals, in words.

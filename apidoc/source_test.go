@@ -16,7 +16,7 @@ import (
 
 // doors are the packages whose routes, parameters and answers the tables
 // describe.
-var doors = []string{"supersim"}
+var doors = []string{"supersim", "coreapi", "kore"}
 
 // A source is what the tests need to know of a door's source.
 type source struct {
@@ -130,8 +130,8 @@ func (s source) route(row *ast.CompositeLit) {
 			}
 		}
 	}
-	if path == "" || methods == nil {
-		return
+	if !strings.HasPrefix(path, "/") || methods == nil {
+		return // made when the door is: TestNeighbours sees it
 	}
 	for _, e := range methods.Elts {
 		pair := e.(*ast.KeyValueExpr)
@@ -154,6 +154,25 @@ func (s source) route(row *ast.CompositeLit) {
 
 var parameter = regexp.MustCompile(`^[A-Z][a-z]+([A-Z][a-z]+)*$`)
 
+// words look like parameters and are none.
+var wordsOnly = []string{"File", "Full"}
+
+// read returns the parameter that a call of a form's getter names, in whatever
+// case: f.String("page_size").
+func read(call *ast.CallExpr) (name string) {
+	getter, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || len(call.Args) == 0 {
+		return ""
+	}
+	form, ok := getter.X.(*ast.Ident)
+	literal, isText := call.Args[0].(*ast.BasicLit)
+	if !ok || form.Name != "f" || !isText || literal.Kind != token.STRING || getter.Sel.Name == "Fail" {
+		return ""
+	}
+	name, _ = strconv.Unquote(literal.Value)
+	return name
+}
+
 // parameters returns the names of parameters in a function and in those that
 // it calls in its package.
 func (s source) parameters(function string, seen map[string]bool) (names []string) {
@@ -165,10 +184,13 @@ func (s source) parameters(function string, seen map[string]bool) (names []strin
 	ast.Inspect(f.Body, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.BasicLit:
-			if text, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && parameter.MatchString(text) && text != "File" { // a file is no parameter
+			if text, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && parameter.MatchString(text) && !slices.Contains(wordsOnly, text) {
 				names = append(names, text)
 			}
 		case *ast.CallExpr:
+			if name := read(n); name != "" {
+				names = append(names, name)
+			}
 			switch called := n.Fun.(type) {
 			case *ast.Ident:
 				names = append(names, s.parameters(called.Name, seen)...)

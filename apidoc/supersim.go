@@ -1,7 +1,14 @@
 package apidoc
 
+import "slices"
+
 // tables are the operations of all doors.
 var tables = [][]Operation{
+	slices.Concat(superSIM...), coreOperations, koreOperations,
+}
+
+// superSIM are the operations of the API itself.
+var superSIM = [][]Operation{
 	profileOperations, simOperations, fleetOperations, accessOperations, networkOperations, commandOperations, usageOperations,
 	extended(orderOperations), extended(chargeOperations), extended(callbackOperations), extended(usageExtensions),
 }
@@ -20,13 +27,18 @@ var resources = []Resource{
 	{"Orders", "Orders of many profiles at once."},
 	{"Charges", "What profiles cost: one charge for each that became available."},
 	{"Callbacks", "The record of what was told to the account's servers, and telling it again."},
+	{"Accounts", "Subaccounts and API keys, as the core API of 2010 has them; nothing else of that API is here. With an account's auth token only."},
+	{"Tokens", "KORE: access tokens for API clients."},
+	{"Clients", "KORE: API clients."},
+	{"KORE accounts", "KORE: the account and its children under their names there."},
+	{"Webhook secrets", "KORE: what signs callbacks in its dialect."},
 }
 
 // Parts that many operations share.
 var (
 	paging = []Field{
 		{"PageSize", "int 1 to 1000", false, "Items in a page, 50 if not given. More than the maximum counts as the maximum."},
-		{"Page", "int", false, "The number of the page, from 0. Without PageToken it counts as an offset."},
+		{"Page", "int 0 to 1073741824", false, "The number of the page, from 0. Without PageToken it counts as an offset."},
 		{"PageToken", "text", false, "Where the page begins, from next_page_url or previous_page_url."},
 	}
 	told = []Field{

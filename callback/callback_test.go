@@ -324,6 +324,12 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("repetitions set follow each other at once", func(t *testing.T) {
+		sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: "http://" + closed + "#rc=3&ct=500"})
+		if delivery, attempts := until(t, d, s, sid, settled); delivery.State != callback.Failed || len(attempts) != 4 {
+			t.Errorf("%s after %d attempts", delivery.State, len(attempts))
+		}
+	})
 	t.Run("no account", func(t *testing.T) {
 		sid := ""
 		if err := d.Write(t.Context(), func(tx *db.Tx) (err error) {

@@ -387,7 +387,7 @@ func (s *Sender) settle(ctx context.Context, tx *db.Tx, f finished) error {
 
 // next decides what follows an attempt. A receiver that set the number of
 // repetitions in its URL gets the hosted service's behaviour: repeated is what it
-// cannot have heard.
+// cannot have heard, and at once.
 func (f finished) next(now time.Time) (State, time.Time) {
 	switch {
 	case f.err == "":
@@ -395,7 +395,7 @@ func (f finished) next(now time.Time) (State, time.Time) {
 	case !f.again, f.attempt >= f.allowed, f.target.limits.retries >= 0 && !f.unheard:
 		return Failed, now
 	}
-	if f.attempt == 1 && f.unheard {
+	if f.unheard && (f.attempt == 1 || f.target.limits.retries >= 0) {
 		return Due, now.Add(fast)
 	}
 	return Due, now.Add(wait(f.attempt))

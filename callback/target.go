@@ -78,8 +78,8 @@ var waits = []time.Duration{
 	12 * time.Hour, 12 * time.Hour, 12 * time.Hour, 12 * time.Hour, 12 * time.Hour,
 }
 
-// fast is the pause before the one repetition that the hosted services make,
-// when no connection came about at the first attempt.
+// fast is the pause before the one repetition that the hosted services make when
+// no connection came about, and before each of those that a URL asks for.
 const fast = 200 * time.Millisecond
 
 // attempts says how often a delivery is tried.

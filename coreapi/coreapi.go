@@ -35,15 +35,15 @@ type door struct {
 }
 
 const (
-	version = "2010-04-01"
-	root    = "/" + version + "/Accounts"
+	beginning = "/2010-04-01/"
+	root      = "/2010-04-01/Accounts"
 )
 
 // Paths reports whether a path belongs to this door.
-func Paths(path string) bool { return strings.HasPrefix(path, "/"+version+"/") }
+func Paths(path string) bool { return strings.HasPrefix(path, beginning) }
 
 // New returns the handler of those paths.
-func New(o Options) http.Handler {
+func New(o Options) *web.Door {
 	d := &door{db: o.DB, accounts: o.Accounts}
 	return &web.Door{
 		Routes: web.Routes{
@@ -85,6 +85,8 @@ func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, _ []*fa
 		status, code = http.StatusConflict, 20409
 	case refusal.Kind == fault.TooMany:
 		status, code = http.StatusTooManyRequests, 20429
+	case refusal.Kind == fault.Unavailable:
+		status, code = http.StatusServiceUnavailable, 20503
 	}
 	_ = web.WriteJSON(w, status, map[string]any{
 		"status": status, "code": code, "message": refusal.Error(), "more_info": "https://www.twilio.com/docs/errors/" + strconv.Itoa(code),
@@ -172,7 +174,7 @@ func page[T any](w http.ResponseWriter, r *web.Request, key string, all []T) err
 		return r.URL.EscapedPath() + "?" + q.Encode()
 	}
 	out := map[string]any{
-		key: slices.Concat([]T{}, all[from:to]), "page": p.Number, "page_size": p.Size, "start": from, "end": max(from, to-1),
+		key: append([]T{}, all[from:to]...), "page": p.Number, "page_size": p.Size, "start": from, "end": max(from, to-1),
 		"uri": link(p.Number), "first_page_uri": link(0), "next_page_uri": nil, "previous_page_uri": nil,
 	}
 	if to < len(all) {

@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A Kind says what sort of refusal an error is. Doors map it to a status.
@@ -33,11 +34,22 @@ type Error struct {
 	Message string // a sentence: what was wrong, the rule, and what to do
 }
 
+// Error names the parameter, unless the text does.
 func (e *Error) Error() string {
-	if e.Field == "" {
+	if e.Field == "" || strings.HasPrefix(e.Message, missing) {
 		return e.Message
 	}
 	return e.Field + ": " + e.Message
+}
+
+// missing begins the refusal of a parameter that was not sent: the hosted
+// services' own words, which name the parameter.
+const missing = "Missing required parameter "
+
+// Missing returns an [Invalid] refusal of a parameter that is required and was not
+// sent.
+func Missing(name string) *Error {
+	return &Error{Kind: Invalid, Field: name, Message: missing + name + " in the post body"}
 }
 
 // New returns a refusal of the given kind.

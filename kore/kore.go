@@ -7,6 +7,7 @@
 package kore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"godwit/account"
 	"godwit/db"
@@ -46,7 +48,7 @@ var tokenPaths = []string{"/api-services/v1/auth/token", "/oauth/token", "/oauth
 
 // Paths reports whether a path belongs to this door.
 func Paths(path string) bool {
-	if slices.Contains(tokenPaths, path) {
+	if isToken(path) {
 		return true
 	}
 	return slices.ContainsFunc(services, func(s string) bool {
@@ -55,26 +57,47 @@ func Paths(path string) bool {
 	})
 }
 
-// New returns the handler of those paths.
-func New(o Options) http.Handler {
+// isToken reports whether a path is one of the token endpoint's. One slash at
+// the end is tolerated, as everywhere.
+func isToken(path string) bool { return slices.Contains(tokenPaths, strings.TrimSuffix(path, "/")) }
+
+// A Door is the handler of those paths.
+type Door struct{ tokens, accounts, others *web.Door }
+
+// New returns the door.
+func New(o Options) *Door {
 	d := &door{db: o.DB, accounts: o.Accounts}
-	tokens := d.tokens()
 	side := func(link string, routes web.Routes) *web.Door {
 		return &web.Door{Routes: routes, Authenticate: d.authenticate, Render: render(link), Address: o.Address, Rates: o.Rates}
 	}
 	// What the link to the documentation is called differs.
-	accounts := side("more_info", d.accountRoutes())
-	others := side("info", append(d.clientRoutes(), d.secretRoutes()...))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch path := r.URL.Path; {
-		case slices.Contains(tokenPaths, path):
-			tokens.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/v1/accounts"), strings.HasPrefix(path, "/v1/platform_account_mappings"):
-			accounts.ServeHTTP(w, r)
-		default:
-			others.ServeHTTP(w, r)
+	return &Door{
+		tokens:   d.tokens(),
+		accounts: side("more_info", d.accountRoutes()),
+		others:   side("info", append(d.clientRoutes(), d.secretRoutes()...)),
+	}
+}
+
+// Routes are all that the door serves.
+func (d *Door) Routes() web.Routes {
+	all := slices.Concat(d.tokens.Routes, d.accounts.Routes, d.others.Routes)
+	for i := range all {
+		if all[i].Path+".json" == tokenPaths[3] {
+			all[i].Path = tokenPaths[3] // which its door has shortened
 		}
-	})
+	}
+	return all
+}
+
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case isToken(path):
+		d.tokens.ServeHTTP(w, r)
+	case strings.HasPrefix(path, "/v1/accounts"), strings.HasPrefix(path, "/v1/platform_account_mappings"):
+		d.accounts.ServeHTTP(w, r)
+	default:
+		d.others.ServeHTTP(w, r)
+	}
 }
 
 // authenticate takes an access token, and an account's own credentials too:
@@ -128,16 +151,26 @@ func statusOf(f *fault.Error) (status, code int) {
 	return http.StatusInternalServerError, 20500
 }
 
-// readJSON reads a request's body; members that are not known are refused.
-func readJSON(r *web.Request, into any) error {
+// readJSON reads a request's body. Members that are not known are refused where
+// the published document refuses them.
+func readJSON(r *web.Request, into any, strict bool) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return fault.New(fault.Invalid, "The request body must be JSON, with Content-Type application/json, not %q", r.Header.Get("Content-Type"))
 	}
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("read request body: %w", err)
+	}
+	if !utf8.Valid(body) {
+		return fault.New(fault.Invalid, "The request body is not text in UTF-8")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if strict {
+		decoder.DisallowUnknownFields()
+	}
 	if err := decoder.Decode(into); err != nil {
-		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return tooLarge
+		if _, refused := fault.As(err); refused {
+			return err
 		}
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return fault.Field(wrong.Field, "must be a %s, not a %s", wrong.Type, wrong.Value)
@@ -161,34 +194,34 @@ func name(field string, s *string) error {
 	return nil
 }
 
-// A page of these services: page_size items, page_number pages passed over.
+// A page of these services: page_size items; page_number counts from 1.
 type page struct{ number, size int }
 
-func (p page) offset() int { return p.number * p.size }
+func (p page) offset() int { return (p.number - 1) * p.size }
 
 func readPage(f *web.Form) page {
-	return page{int(f.Int("page_number", 0, 1<<20, 0)), int(f.Int("page_size", 1, 1000, 50))}
+	return page{int(f.Int("page_number", 1, 1<<20, 1)), int(f.Int("page_size", 1, 1000, 50))}
 }
 
-// A meta is the object beside a list.
+// A meta is the object beside a list. Where there is no page before or after,
+// the link is empty: the published documents know no null there.
 type meta struct {
-	Count    int     `json:"count"`
-	Number   int     `json:"page_number"`
-	Size     int     `json:"page_size"`
-	Previous *string `json:"previous_page_url"`
-	Next     *string `json:"next_page_url"`
+	Count    int    `json:"count"`
+	Number   int    `json:"page_number"`
+	Size     int    `json:"page_size"`
+	Previous string `json:"previous_page_url"`
+	Next     string `json:"next_page_url"`
 }
 
 func (p page) meta(r *web.Request, count int) meta {
-	link := func(number int) *string {
+	link := func(number int) string {
 		q := r.URL.Query()
 		q.Set("page_number", strconv.Itoa(number))
 		q.Set("page_size", strconv.Itoa(p.size))
-		s := r.Base + r.URL.EscapedPath() + "?" + q.Encode()
-		return &s
+		return r.Base + r.URL.EscapedPath() + "?" + q.Encode()
 	}
 	m := meta{Count: count, Number: p.number, Size: p.size}
-	if p.number > 0 {
+	if p.number > 1 {
 		m.Previous = link(p.number - 1)
 	}
 	if p.offset()+p.size < count {

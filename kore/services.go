@@ -1,6 +1,7 @@
 package kore
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -29,8 +30,22 @@ type clientJSON struct {
 	Name        string `json:"name"`
 	Owner       string `json:"client_owner"`
 	Type        string `json:"client_type"`
-	Locked      *bool  `json:"locked"`
+	Locked      bool   `json:"locked"`
 	DateCreated string `json:"date_created"`
+}
+
+// A locked is the member of that name, which must be there and may be null.
+type locked struct {
+	given bool
+	value *bool
+}
+
+func (l *locked) UnmarshalJSON(text []byte) error {
+	l.given = true
+	if json.Unmarshal(text, &l.value) != nil {
+		return fault.Field("locked", "must be true, false or null, not %.40s", text)
+	}
+	return nil
 }
 
 // Every client here is a standard one.
@@ -38,7 +53,8 @@ const standardClient = "standard"
 
 func showClient(c account.Client) clientJSON {
 	return clientJSON{
-		ID: c.ID, Account: account.KoreID(c.Account), Name: c.Name, Owner: c.Owner, Type: standardClient, Locked: c.Locked,
+		ID: c.ID, Account: account.KoreID(c.Account), Name: c.Name, Owner: c.Owner, Type: standardClient,
+		Locked:      c.Locked != nil && *c.Locked,
 		DateCreated: c.CreatedAt.UTC().Format(http.TimeFormat),
 	}
 }
@@ -76,22 +92,22 @@ func (d *door) createClient(w http.ResponseWriter, r *web.Request) error {
 	var in struct {
 		Account string  `json:"account_id"`
 		Name    *string `json:"name"`
-		Locked  *bool   `json:"locked"`
+		Locked  locked  `json:"locked"`
 		Scopes  *struct {
 			Products []string `json:"products"`
 		} `json:"scopes"`
 		Owner    string `json:"client_owner"` // ours: the service knows who asks
 		Lifetime int64  `json:"lifetime"`     // ours: there it is chosen in the console
 	}
-	if err := readJSON(r, &in); err != nil {
+	if err := readJSON(r, &in, true); err != nil {
 		return err
 	}
 	if err := name("name", in.Name); err != nil {
 		return err
 	}
 	switch {
-	case in.Locked == nil:
-		return fault.Field("locked", "is required")
+	case !in.Locked.given:
+		return fault.Field("locked", "is required: true, false or null")
 	case in.Scopes == nil || len(in.Scopes.Products) == 0:
 		return fault.Field("scopes", "is required: its products are some of SuperSIM and ProgrammableWireless")
 	case len(in.Owner) > 255 || strings.ContainsRune(in.Owner, 0):
@@ -107,18 +123,20 @@ func (d *door) createClient(w http.ResponseWriter, r *web.Request) error {
 			return err
 		}
 		made, secret, err = d.accounts.CreateClient(r.Context(), tx, account.Client{
-			Account: a.SID, Name: *in.Name, Owner: in.Owner, Products: in.Scopes.Products, Locked: in.Locked,
+			Account: a.SID, Name: *in.Name, Owner: in.Owner, Products: in.Scopes.Products, Locked: in.Locked.value,
 			Lifetime: time.Duration(in.Lifetime) * time.Second,
 		}, false)
 		return err
 	}); err != nil {
 		return err
 	}
+	shown := showClient(made)
+	shown.DateCreated = date(made.CreatedAt) // the document has another form here than for a client that is read
 	return web.WriteJSON(w, http.StatusCreated, struct {
 		Message string `json:"message"`
 		Secret  string `json:"client_secret"`
 		clientJSON
-	}{"The client was created. Keep its secret: it is not shown again.", secret, showClient(made)})
+	}{"The client was created. Keep its secret: it is not shown again.", secret, shown})
 }
 
 func (d *door) fetchClient(w http.ResponseWriter, r *web.Request) error {
@@ -155,11 +173,11 @@ func (d *door) accountRoutes() web.Routes {
 
 // An accountJSON is an account as the service shows it.
 type accountJSON struct {
-	ID          string  `json:"id"`
-	Parent      *string `json:"parent_id"`
-	DateCreated string  `json:"date_created"`
-	Name        string  `json:"friendly_name"`
-	Status      string  `json:"status"`
+	ID          string `json:"id"`
+	Parent      string `json:"parent_id"` // empty without one: the document knows no null there
+	DateCreated string `json:"date_created"`
+	Name        string `json:"friendly_name"`
+	Status      string `json:"status"`
 }
 
 var statusWords = map[account.Status]string{account.Active: "ACTIVE", account.Suspended: "SUSPENDED", account.Closed: "DEACTIVATED"}
@@ -167,8 +185,7 @@ var statusWords = map[account.Status]string{account.Active: "ACTIVE", account.Su
 func showAccount(a account.Account) accountJSON {
 	out := accountJSON{ID: account.KoreID(a.SID), DateCreated: date(a.CreatedAt), Name: a.Name, Status: statusWords[a.Status]}
 	if a.Parent != "" {
-		id := account.KoreID(a.Parent)
-		out.Parent = &id
+		out.Parent = account.KoreID(a.Parent)
 	}
 	return out
 }
@@ -228,7 +245,7 @@ func (d *door) createAccount(w http.ResponseWriter, r *web.Request) error {
 		Name        *string `json:"friendly_name"`
 		Description string  `json:"description"` // taken and never shown, as there
 	}
-	if err := readJSON(r, &in); err != nil {
+	if err := readJSON(r, &in, false); err != nil {
 		return err
 	}
 	if err := name("friendly_name", in.Name); err != nil {
@@ -309,7 +326,7 @@ func (d *door) createSecret(w http.ResponseWriter, r *web.Request) error {
 	var in struct {
 		Name *string `json:"Name"`
 	}
-	if err := readJSON(r, &in); err != nil {
+	if err := readJSON(r, &in, false); err != nil {
 		return err
 	}
 	if err := name("Name", in.Name); err != nil {
@@ -334,7 +351,7 @@ func (d *door) updateSecret(w http.ResponseWriter, r *web.Request) error {
 		Name   *string               `json:"Name"`
 		Status *account.SecretStatus `json:"Status"`
 	}
-	if err := readJSON(r, &in); err != nil {
+	if err := readJSON(r, &in, false); err != nil {
 		return err
 	}
 	if in.Name != nil {

@@ -91,10 +91,9 @@ const (
 func (s *Store) RegisterCard(ctx context.Context, account, iccid, code string) (one Sim, err error) {
 	for _, p := range []struct{ name, value string }{{"Iccid", iccid}, {"RegistrationCode", code}} {
 		if p.value == "" {
-			return one, &fault.Error{
-				Kind: fault.Invalid, Code: CodeRegistrationMissing, Field: p.name,
-				Message: "Missing required parameter " + p.name + " in the post body",
-			}
+			missing := fault.Missing(p.name)
+			missing.Code = CodeRegistrationMissing
+			return one, missing
 		}
 	}
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {

@@ -1,25 +1,18 @@
 package supersim_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"godwit/db"
-	"godwit/db/dbtest"
 	"godwit/ident"
+	"godwit/internal/letter"
+	"godwit/internal/reference"
 	"godwit/rsp"
 	"godwit/sim"
 	"godwit/smsc/smsctest"
@@ -29,11 +22,9 @@ import (
 const publicURL = "https://sim.example.net"
 
 // TestLetters plays the exchanges in testdata: each file is a letter that says
-// what is asked and what is answered.
+// what is asked and what is answered, as package letter has it. The requests
+// carry the account's credentials. What else may happen:
 //
-//	-- request --              sent with the account's credentials
-//	-- response 200 --         the answer, compared as JSON
-//	-- response 200 soon --    the same request again until it is answered so
 //	-- download ICCID --       the SM-DP+ reports: downloaded, installed, or failed with a status code
 //	-- install ICCID --
 //	-- fail 8.1/4.8 ICCID --
@@ -47,88 +38,61 @@ const publicURL = "https://sim.example.net"
 //	-- answer --               and answers with these
 //	-- callback --             the form that the customer's server gets next
 //
-// In an answer "<name>" keeps what stands there and demands the same the next
-// time, in requests too; "<time>" is a date and time, "<any>" anything. <hook>
-// is the address of the customer's server.
+// <hook> is the address of the customer's server.
 func TestLetters(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no letters: %v", err)
+	documents := []*letter.Document{
+		letter.OpenDocument(t, "twilio_supersim_v1.json"), letter.OpenDocument(t, "kore-supersim-v1.json"),
 	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dbtest.Each(t, func(t *testing.T, d *db.DB) {
-				h := newHouse(t, d, publicURL)
-				reader := &reader{house: h, t: t, check: openDocument(t), words: map[string]string{
-					"account": h.account, "hook": h.calls.server.URL,
-				}}
-				reader.play(string(text))
-			})
-		})
+	letter.Play(t, func(t *testing.T, d *db.DB) *letter.Reader {
+		h := newHouse(t, d, publicURL)
+		r := &reader{house: h, Reader: &letter.Reader{
+			T: t, URL: h.server.URL, PublicURL: publicURL, Documents: documents,
+			Words: map[string]string{"account": h.account, "hook": h.calls.server.URL},
+			Sign: func(q *http.Request, _ string) {
+				q.SetBasicAuth(h.account, h.token)
+				if q.Method == http.MethodPost {
+					q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				}
+			},
+		}}
+		r.Part = r.part
+		return r.Reader
+	})
+}
+
+// TestDocument says by name whether the letters are checked against the
+// vendor's document.
+func TestDocument(t *testing.T) {
+	reference.File(t, "openapi", "twilio_supersim_v1.json")
+	if letter.OpenDocument(t, "twilio_supersim_v1.json") == nil {
+		t.Error("the document is there and was not read")
 	}
 }
 
 type reader struct {
 	*house
-	t       *testing.T
-	check   *document
-	words   map[string]string // what <name> stands for
-	request string
-	line    int
+	*letter.Reader
 
 	accepted smsctest.Message // by the SMSC, the last one
 	conn     *net.UDPConn     // of the device that was attached last
 	from     netip.AddrPort   // of its last datagram
 }
 
-var heading = regexp.MustCompile(`^-- (.*) --$`)
-
-// play goes through a letter part by part.
-func (r *reader) play(letter string) {
-	var title string
-	var body []string
-	started := 0
-	for i, line := range append(strings.Split(letter, "\n"), "-- end --") {
-		m := heading.FindStringSubmatch(line)
-		if m == nil {
-			body = append(body, line)
-			continue
-		}
-		r.line = started
-		r.part(strings.Fields(title), strings.TrimSpace(strings.Join(body, "\n")))
-		title, body, started = m[1], nil, i+1
-	}
-}
-
-func (r *reader) part(title []string, body string) {
-	if len(title) == 0 {
-		return // what stands before the first heading is for people
-	}
+// part plays what is not a request or an answer.
+func (r *reader) part(title []string, body string) bool {
 	switch title[0] {
-	case "request":
-		r.request = body
-	case "response":
-		status, err := strconv.Atoi(title[1])
-		if err != nil {
-			r.fatalf("%v", err)
-		}
-		r.response(status, body, len(title) > 2)
 	case "callback":
 		r.callback(body)
 	case "download":
-		r.report(r.t, r.fill(title[1]), rsp.PointDownload, nil)
+		r.report(r.T, r.Fill(title[1]), rsp.PointDownload, nil)
 	case "install":
-		r.report(r.t, r.fill(title[1]), rsp.PointInstallation, nil)
+		r.report(r.T, r.Fill(title[1]), rsp.PointInstallation, nil)
 	case "fail":
 		code, err := rsp.ParseStatusCode(title[1])
 		if err != nil {
-			r.fatalf("%v", err)
+			r.Fatalf("%v", err)
 		}
-		r.report(r.t, r.fill(title[2]), rsp.PointInstallation, rsp.Refuse(code, ""))
+		r.report(r.T, r.Fill(title[2]), rsp.PointInstallation, rsp.Refuse(code, ""))
 	case "accepted", "receipt", "text", "attach", "datagram", "answer":
 		r.device(title, body)
 	case "card":
@@ -137,15 +101,16 @@ func (r *reader) part(title []string, body string) {
 			h.EID = ident.EID(title[3])
 		}
 		if err := r.store.ImportCards(context.Background(), "", "letter", []sim.Card{h}); err != nil {
-			r.fatalf("%v", err)
+			r.Fatalf("%v", err)
 		}
 	case "no":
 		r.shelf.mu.Lock()
 		r.shelf.stock = r.shelf.taken
 		r.shelf.mu.Unlock()
 	default:
-		r.fatalf("unknown part %q", title)
+		return false
 	}
+	return true
 }
 
 // device plays what happens in the field.
@@ -153,233 +118,46 @@ func (r *reader) device(title []string, body string) {
 	switch title[0] {
 	case "accepted":
 		if r.accepted = r.field.smsc.Next(); r.accepted.Text != body || r.accepted.From != "000" {
-			r.fatalf("the SMSC got %+v", r.accepted)
+			r.Fatalf("the SMSC got %+v", r.accepted)
 		}
 	case "receipt":
 		r.field.smsc.Receipt(r.accepted, title[1])
 	case "text":
-		n, _ := r.field.Number(context.Background(), ident.ICCID(r.fill(title[1]))) // never fails
+		n, _ := r.field.Number(context.Background(), ident.ICCID(r.Fill(title[1]))) // never fails
 		if status := r.field.smsc.Text(n.Digits, byte(n.Plan), body, 0); status != 0 {
-			r.fatalf("the device's message was answered with %#x", status)
+			r.Fatalf("the device's message was answered with %#x", status)
 		}
 	case "attach":
-		r.conn = r.field.attach(r.t, r.fill(title[1]))
-		r.words["port"] = strconv.Itoa(r.conn.LocalAddr().(*net.UDPAddr).Port)
-		r.words["address"] = r.conn.LocalAddr().(*net.UDPAddr).IP.String()
+		r.conn = r.field.attach(r.T, r.Fill(title[1]))
+		r.Words["port"] = strconv.Itoa(r.conn.LocalAddr().(*net.UDPAddr).Port)
+		r.Words["address"] = r.conn.LocalAddr().(*net.UDPAddr).IP.String()
 	case "datagram":
 		buffer := make([]byte, 2000)
 		n, from, err := r.conn.ReadFromUDPAddrPort(buffer)
 		if err != nil || string(buffer[:n]) != body {
-			r.fatalf("the device got %q, %v", buffer[:n], err)
+			r.Fatalf("the device got %q, %v", buffer[:n], err)
 		}
 		r.from = from
 	case "answer":
 		if _, err := r.conn.WriteToUDPAddrPort([]byte(body), r.from); err != nil {
-			r.fatalf("%v", err)
+			r.Fatalf("%v", err)
 		}
 	}
-}
-
-func (r *reader) fatalf(format string, args ...any) {
-	r.t.Helper()
-	r.t.Fatalf("line %d: %s", r.line, fmt.Sprintf(format, args...))
-}
-
-// fill puts the words in their places.
-func (r *reader) fill(text string) string {
-	for name, value := range r.words {
-		text = strings.ReplaceAll(text, "<"+name+">", value)
-	}
-	return text
-}
-
-// response sends the request and compares the answer.
-func (r *reader) response(status int, want string, soon bool) {
-	late := time.Now().Add(20 * time.Second)
-	for {
-		got, answer := r.send()
-		problem := ""
-		if got != status {
-			problem = fmt.Sprintf("status %d, want %d: %s", got, status, answer)
-		} else if want == "" {
-			if len(answer) > 0 {
-				problem = fmt.Sprintf("an answer where none is due: %s", answer)
-			}
-		} else {
-			problem = r.compare(answer, want)
-		}
-		if problem == "" {
-			return
-		}
-		if !soon || time.Now().After(late) {
-			r.fatalf("%s", problem)
-		}
-	}
-}
-
-// send sends the request over real HTTP and has the answer checked against the
-// vendor's document.
-func (r *reader) send() (status int, answer []byte) {
-	head, body, _ := strings.Cut(r.fill(r.request), "\n\n")
-	lines := strings.Split(head, "\n")
-	method, target, _ := strings.Cut(lines[0], " ")
-	target = strings.TrimPrefix(target, publicURL)
-	q, err := http.NewRequestWithContext(context.Background(), method, r.server.URL+target, strings.NewReader(strings.TrimSpace(body)))
-	if err != nil {
-		r.fatalf("%v", err)
-	}
-	q.SetBasicAuth(r.account, r.token)
-	if method == http.MethodPost {
-		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for _, line := range lines[1:] {
-		name, value, _ := strings.Cut(line, ":")
-		if q.Header.Del(name); value != "" {
-			q.Header.Set(name, strings.TrimSpace(value))
-		}
-	}
-	a, err := http.DefaultTransport.RoundTrip(q)
-	if err != nil {
-		r.fatalf("%v", err)
-	}
-	defer a.Body.Close()
-	if answer, err = io.ReadAll(a.Body); err != nil {
-		r.fatalf("%v", err)
-	}
-	if kind := a.Header.Get("Content-Type"); a.StatusCode != http.StatusNoContent && !strings.HasPrefix(kind, "application/json") {
-		r.fatalf("content type %q", kind)
-	}
-	if err := r.check.answer(q, a, answer); err != nil {
-		r.fatalf("the vendor's document does not allow this answer: %v\n%s", err, answer)
-	}
-	return a.StatusCode, answer
-}
-
-// compare compares an answer with what the letter says, and returns the
-// difference.
-func (r *reader) compare(answer []byte, want string) string {
-	var a, w any
-	if err := json.Unmarshal(answer, &a); err != nil {
-		return fmt.Sprintf("the answer is no JSON: %v: %s", err, answer)
-	}
-	if err := json.Unmarshal([]byte(r.fill(want)), &w); err != nil { // words may stand for numbers
-		r.fatalf("the letter is no JSON: %v", err)
-	}
-	found := map[string]string{}
-	if problem := r.same("answer", a, w, found); problem != "" {
-		var pretty bytes.Buffer
-		_ = json.Indent(&pretty, answer, "", "  ") // it was read as JSON above
-		return problem + "\n" + pretty.String()
-	}
-	for name, value := range found {
-		r.words[name] = value
-	}
-	return ""
-}
-
-var (
-	word    = regexp.MustCompile(`<[a-z0-9_]+>`)
-	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`)
-)
-
-func (r *reader) same(at string, got, want any, found map[string]string) string {
-	switch w := want.(type) {
-	case map[string]any:
-		g, ok := got.(map[string]any)
-		if !ok {
-			return fmt.Sprintf("%s is no object: %v", at, got)
-		}
-		for name := range g {
-			if _, ok := w[name]; !ok {
-				return fmt.Sprintf("%s has %s, which is not in the letter", at, name)
-			}
-		}
-		for name := range w {
-			if _, ok := g[name]; !ok {
-				return fmt.Sprintf("%s lacks %s", at, name)
-			}
-			if problem := r.same(at+"."+name, g[name], w[name], found); problem != "" {
-				return problem
-			}
-		}
-		return ""
-	case []any:
-		g, ok := got.([]any)
-		if !ok || len(g) != len(w) {
-			return fmt.Sprintf("%s is not a list of %d: %v", at, len(w), got)
-		}
-		for i := range w {
-			if problem := r.same(fmt.Sprintf("%s[%d]", at, i), g[i], w[i], found); problem != "" {
-				return problem
-			}
-		}
-		return ""
-	case string:
-		g, ok := got.(string)
-		if ok && r.sameText(g, w, found) {
-			return ""
-		}
-	default:
-		if got == want {
-			return ""
-		}
-	}
-	return fmt.Sprintf("%s is %v, want %v", at, got, want)
-}
-
-// sameText compares texts with words in them.
-func (r *reader) sameText(got, want string, found map[string]string) bool {
-	pattern, names := "^", []string{}
-	for {
-		at := word.FindStringIndex(want)
-		if at == nil {
-			break
-		}
-		name := want[at[0]+1 : at[1]-1]
-		pattern += regexp.QuoteMeta(want[:at[0]])
-		value, known := r.words[name]
-		if !known {
-			value, known = found[name]
-		}
-		if known {
-			pattern += regexp.QuoteMeta(value)
-		} else {
-			pattern += "(.+)"
-			names = append(names, name)
-		}
-		want = want[at[1]:]
-	}
-	m := regexp.MustCompile(pattern + regexp.QuoteMeta(want) + "$").FindStringSubmatch(got)
-	if m == nil {
-		return false
-	}
-	for i, name := range names {
-		switch name {
-		case "any":
-		case "time":
-			if !instant.MatchString(m[i+1]) {
-				return false
-			}
-		default:
-			found[name] = m[i+1]
-		}
-	}
-	return true
 }
 
 // callback compares the next callback, one parameter to a line, sorted.
 func (r *reader) callback(want string) {
-	form := r.calls.next(r.t)
+	form := r.calls.next(r.T)
 	found := map[string]string{}
 	lines := strings.Split(want, "\n")
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
-		if got, ok := form[name]; !ok || !(got[0] == "" && value == "") && !r.sameText(got[0], value, found) {
-			r.fatalf("callback parameter %s is %q, want %q", name, got, r.fill(value))
+		if got, ok := form[name]; !ok || !(got[0] == "" && value == "") && !r.Match(got[0], value, found) {
+			r.Fatalf("callback parameter %s is %q, want %q", name, got, r.Fill(value))
 		}
 	}
 	if len(form) != len(lines) {
-		r.fatalf("callback has %d parameters, want %d: %v", len(form), len(lines), form)
+		r.Fatalf("callback has %d parameters, want %d: %v", len(form), len(lines), form)
 	}
 }

@@ -76,7 +76,7 @@ type door struct {
 }
 
 // New returns the handler of all paths below /v1.
-func New(sims *sim.Store, o Options) http.Handler {
+func New(sims *sim.Store, o Options) *web.Door {
 	d := &door{calls: o.Callbacks, accounts: o.Accounts, sims: sims, commands: o.Commands, orders: o.Orders, ledger: o.Ledger, sessions: o.Sessions, usage: o.Usage}
 	var routes web.Routes
 	for _, resource := range [][]web.Route{
@@ -171,15 +171,9 @@ type details struct {
 // render writes a refusal.
 func render(w http.ResponseWriter, r *web.Request, refusal *fault.Error, all []*fault.Error) {
 	status, code := statusOf(refusal)
-	f := failure{Code: code, Message: message(refusal), Status: status}
+	f := failure{Code: code, Message: refusal.Error(), Status: status}
 	if len(all) > 1 {
-		f.Message = ""
-		for i, one := range all {
-			if i > 0 {
-				f.Message += "; "
-			}
-			f.Message += message(one)
-		}
+		f.Message = web.Problems(all).Error()
 	} else if refusal.Field != "" {
 		all = []*fault.Error{refusal}
 	}
@@ -201,14 +195,6 @@ func render(w http.ResponseWriter, r *web.Request, refusal *fault.Error, all []*
 		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	_ = web.WriteJSON(w, status, f) // a failure is made of numbers and text: it can be written
-}
-
-// message names the parameter, unless the text does.
-func message(f *fault.Error) string {
-	if f.Field == "" || strings.HasPrefix(f.Message, "Missing required parameter ") {
-		return f.Message
-	}
-	return f.Field + ": " + f.Message
 }
 
 // statusOf returns the HTTP status and the code of a refusal. Codes of the

@@ -126,10 +126,7 @@ func (f *Form) Optional(name string) *string {
 func (f *Form) Required(name string) string {
 	v := f.String(name)
 	if v == "" {
-		f.problems = append(f.problems, &fault.Error{
-			Kind: fault.Invalid, Field: name,
-			Message: "Missing required parameter " + name + " in the post body",
-		})
+		f.problems = append(f.problems, fault.Missing(name))
 	}
 	return v
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -41,9 +42,10 @@ import (
 type settings struct {
 	API         net.Listener
 	RSP         []rspListener
-	PublicURL   string   // "" has links follow the request's host
-	SMDPAddress []string // the first is announced
-	ProfileType string   // of reservations
+	PublicURL   string         // "" has links follow the request's host
+	Proxies     []netip.Prefix // tell that host, where there is no PublicURL
+	SMDPAddress []string       // the first is announced
+	ProfileType string         // of reservations
 	Callbacks   callback.Options
 	Trust       []*trust.Set   // for calls of ours to SM-DSs and operators
 	OperatorCA  *x509.CertPool // vouch for operators by name; nil where only keys count
@@ -164,14 +166,15 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		requests = slog.Default()
 	}
 	rates := &web.Rates{PerSecond: s.Rate}
-	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: web.Address{URL: s.PublicURL}, Rates: rates})
-	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: web.Address{URL: s.PublicURL}, Rates: rates})
+	address := web.Address{URL: s.PublicURL, Proxies: s.Proxies}
+	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates})
+	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates})
 	door := supersim.New(a.sims, supersim.Options{
 		VerifyToken: a.accounts.VerifyToken, Rates: rates, Concurrent: s.Concurrent, Callbacks: a.calls, Accounts: a.accounts,
-		Authenticate: a.authenticate, Address: web.Address{URL: s.PublicURL}, Orders: a.orders, Ledger: ledger, Once: a.once,
+		Authenticate: a.authenticate, Address: address, Orders: a.orders, Ledger: ledger, Once: a.once,
 		Commands: a.commands, Sessions: a.commands.Sessions, Usage: a.usage, Log: requests,
 	})
-	guide := guideOf(web.Address{URL: s.PublicURL}, true, door)
+	guide := guideOf(address, true, door.Routes, customers.Routes, neighbour.Routes())
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
 	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -128,7 +128,7 @@ func runRecipe(t *testing.T, preparation, r recipe) {
 	put("hosts", "127.0.0.1 localhost\n", 0o644)
 	put("recipe.sh", "set -euo pipefail\nip link set lo up\nmount --bind hosts /etc/hosts\n"+script, 0o644)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "unshare", "-mnpf", "--kill-child", "--mount-proc", "bash", "recipe.sh")
 	command.Dir = dir

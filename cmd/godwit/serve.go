@@ -27,6 +27,7 @@ type serveCommand struct {
 	Listen        string        `help:"Where the APIs listen." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 	RSPListen     []string      `help:"Where the SM-DP+ listens, with the trust set that the port stands for. Repeat it for several." default:"127.0.0.1:8443" placeholder:"HOST:PORT[=SET]"`
 	PublicURL     string        `help:"Address of the APIs as clients see it, for links." placeholder:"URL"`
+	TrustedProxy  []string      `help:"Networks of proxies whose Forwarded and X-Forwarded headers tell the address for links, where no --public-url does." placeholder:"CIDR"`
 	SMDPAddress   []string      `name:"smdp-address" help:"Address of the SM-DP+ as LPAs see it, at the port of one trust set or at all; that of the first port is announced in activation codes. Default: localhost with the port." placeholder:"HOST[:PORT][=SET]"`
 	ProfileType   string        `help:"Profile type of reservations." default:"lte-5g"`
 	OperatorCA    []string      `name:"operator-ca" type:"existingfile" help:"Certificates of the authorities that may vouch for operators by the name in their client certificates, PEM." placeholder:"FILE"`
@@ -125,6 +126,9 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 		if config.PublicURL, err = web.ParsePublicURL(c.PublicURL); err != nil {
 			return nil, fmt.Errorf("--public-url: %w", err)
 		}
+	}
+	if config.Proxies, err = proxies(c.TrustedProxy); err != nil {
+		return nil, err
 	}
 	if config.Callbacks, err = callbackOptions(c.CallbackAllow); err != nil {
 		return nil, err

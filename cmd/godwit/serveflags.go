@@ -43,6 +43,9 @@ func (c serveCommand) Validate() error {
 			return fmt.Errorf("--public-url: %w", err)
 		}
 	}
+	if _, err := proxies(c.TrustedProxy); err != nil {
+		return err
+	}
 	if _, err := callbackOptions(c.CallbackAllow); err != nil {
 		return err
 	}
@@ -103,4 +106,16 @@ func checkSMDPAddress(address string) error {
 		return fmt.Errorf("%q is not HOST or HOST:PORT, as smdp.example.com: a host is a DNS name or an IP address", address)
 	}
 	return nil
+}
+
+// proxies reads the networks whose headers are believed.
+func proxies(list []string) (all []netip.Prefix, err error) {
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("--trusted-proxy: a network such as 10.0.0.0/8, not %q", text)
+		}
+		all = append(all, p)
+	}
+	return all, nil
 }

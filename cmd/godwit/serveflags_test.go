@@ -20,6 +20,7 @@ func TestServeWrongUse(t *testing.T) {
 		{"--smdp-address", "bad_host", "--smdp-address: "},
 		{"--smdp-address", "smdp.example.com:0", "1 to 65535"},
 		{"--public-url", "nope", "--public-url: "},
+		{"--trusted-proxy", "10.0.0.1", `--trusted-proxy: a network such as 10.0.0.0/8, not "10.0.0.1"`},
 		{"--callback-allow", "300.1.1.1/8", "--callback-allow: "},
 		{"--database", "mysql://x", `--database: a database is sqlite, sqlite:PATH or postgres://…, not of kind "mysql"`},
 		{"--retention-messages", "1m", "--retention-messages: an age of 1h or more"},

@@ -151,17 +151,17 @@ func (i *inspector) look(r *http.Request, asked []byte, answer *httptest.Respons
 	}
 }
 
-// served returns the operations that the server says it serves, without its
-// extensions.
+// served returns the operations of the API that the server says it serves:
+// neither extensions nor other APIs.
 func served(t *testing.T, document []byte) (ids []string) {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, item := range doc.Paths.Map() {
+	for _, item := range doc.Paths.Map() {
 		for _, op := range item.Operations() {
-			if _, ours := op.Extensions["x-godwit-extension"]; !ours && strings.HasPrefix(path, "/v1/") {
+			if _, ours := op.Extensions["x-godwit-extension"]; !ours && slices.Contains(published, op.OperationID) {
 				ids = append(ids, op.OperationID)
 			}
 		}
@@ -170,8 +170,7 @@ func served(t *testing.T, document []byte) (ids []string) {
 	return ids
 }
 
-// published are all operations of the API. Those that are not served yet are
-// named by the test, and asked for as soon as they are.
+// published are all operations of the API.
 var published = strings.Fields(`ListBillingPeriod CreateEsimProfile ListEsimProfile FetchEsimProfile CreateFleet ListFleet FetchFleet UpdateFleet
 	CreateIpCommand ListIpCommand FetchIpCommand FetchNetwork ListNetwork CreateNetworkAccessProfile ListNetworkAccessProfile
 	FetchNetworkAccessProfile UpdateNetworkAccessProfile ListNetworkAccessProfileNetwork CreateNetworkAccessProfileNetwork
@@ -194,7 +193,7 @@ func TestWholeAPI(t *testing.T) {
 	wanted := served(t, own)
 	for _, id := range published {
 		if !slices.Contains(wanted, id) {
-			t.Logf("not served yet: %s", id)
+			t.Errorf("not served: %s", id)
 		}
 	}
 	cards := p.newCards(3)

@@ -205,7 +205,7 @@ func (s *Store) insert(ctx context.Context, tx *db.Tx, o Order, chunks []chunk) 
 	}); err != nil {
 		return err
 	}
-	for range min(len(chunks), workers) {
+	for range min(len(chunks), s.workers()) {
 		if err := s.Jobs.Add(ctx, tx, workArgs{}); err != nil {
 			return err
 		}

@@ -25,9 +25,6 @@ type sweepArgs struct{}
 func (sweepArgs) Kind() string { return "bulk.sweep" }
 
 const (
-	// workers is how many chunks one node works at a time: one computes while
-	// the other writes.
-	workers = 2
 	// lease is how long a chunk is kept from others. One takes well under a
 	// second; if the lease lapses too early, both come to the same end.
 	lease = 15 * time.Second
@@ -37,11 +34,22 @@ const (
 	shift = 2 * time.Minute
 )
 
+// workers is how many chunks this node works at a time. Where the calls of an
+// SM-DP+ take their time, or the database has several writers, it is two. SQLite
+// has one: a second worker would gain nothing and have everybody else wait for
+// two chunks in place of one.
+func (s *Store) workers() int {
+	if s.Sims.Handout != nil && !s.DB.Postgres() {
+		return 1
+	}
+	return 2
+}
+
 // Register sets the handlers of the store's jobs. They find their work in their
 // own tables, and the periodic ones follow up: the queue need not try again.
 func (s *Store) Register() {
 	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[workArgs]) error { return s.work(ctx) },
-		jobs.Attempts(1), jobs.Lane("bulk", workers), jobs.Timeout(5*time.Minute))
+		jobs.Attempts(1), jobs.Lane("bulk", s.workers()), jobs.Timeout(5*time.Minute))
 	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[sweepArgs]) error { return s.sweep(ctx) }, jobs.Attempts(1))
 	s.Jobs.Every("bulk.work", 5*time.Second, workArgs{})
 	s.Jobs.Every("bulk.sweep", time.Hour, sweepArgs{})

@@ -34,6 +34,7 @@ const publicURL = "https://sim.example.net"
 //	-- request --              sent with the account's credentials
 //	-- response 200 --         the answer, compared as JSON
 //	-- response 200 soon --    the same request again until it is answered so
+//	-- file text/csv --        the answer is a file of this kind, compared line by line
 //	-- download ICCID --       the SM-DP+ reports: downloaded, installed, or failed with a status code
 //	-- install ICCID --
 //	-- fail 8.1/4.8 ICCID --
@@ -117,6 +118,8 @@ func (r *reader) part(title []string, body string) {
 			r.fatalf("%v", err)
 		}
 		r.response(status, body, len(title) > 2)
+	case "file":
+		r.file(title[1], body)
 	case "callback":
 		r.callback(body)
 	case "download":
@@ -197,8 +200,11 @@ func (r *reader) fill(text string) string {
 func (r *reader) response(status int, want string, soon bool) {
 	late := time.Now().Add(20 * time.Second)
 	for {
-		got, answer := r.send()
+		got, kind, answer := r.send()
 		problem := ""
+		if status != http.StatusNoContent && !strings.HasPrefix(kind, "application/json") {
+			r.fatalf("content type %q", kind)
+		}
 		if got != status {
 			problem = fmt.Sprintf("status %d, want %d: %s", got, status, answer)
 		} else if want == "" {
@@ -219,7 +225,7 @@ func (r *reader) response(status int, want string, soon bool) {
 
 // send sends the request over real HTTP and has the answer checked against the
 // vendor's document.
-func (r *reader) send() (status int, answer []byte) {
+func (r *reader) send() (status int, kind string, answer []byte) {
 	head, body, _ := strings.Cut(r.fill(r.request), "\n\n")
 	lines := strings.Split(head, "\n")
 	method, target, _ := strings.Cut(lines[0], " ")
@@ -246,13 +252,31 @@ func (r *reader) send() (status int, answer []byte) {
 	if answer, err = io.ReadAll(a.Body); err != nil {
 		r.fatalf("%v", err)
 	}
-	if kind := a.Header.Get("Content-Type"); a.StatusCode != http.StatusNoContent && !strings.HasPrefix(kind, "application/json") {
-		r.fatalf("content type %q", kind)
-	}
 	if err := r.check.answer(q, a, answer); err != nil {
 		r.fatalf("the vendor's document does not allow this answer: %v\n%s", err, answer)
 	}
-	return a.StatusCode, answer
+	return a.StatusCode, a.Header.Get("Content-Type"), answer
+}
+
+// file sends the request and compares a file with what the letter says.
+func (r *reader) file(kind, want string) {
+	status, got, answer := r.send()
+	if media, _, _ := strings.Cut(got, ";"); status != http.StatusOK || media != kind {
+		r.fatalf("status %d, content type %q: %.500s", status, got, answer)
+	}
+	lines, wanted := strings.Split(strings.TrimSpace(string(answer)), "\n"), strings.Split(want, "\n")
+	for i, line := range lines {
+		found := map[string]string{}
+		if i >= len(wanted) || !r.sameText(line, wanted[i], found) {
+			r.fatalf("line %d of the file is not as in the letter: %s", i+1, line)
+		}
+		for name, value := range found {
+			r.words[name] = value
+		}
+	}
+	if len(lines) != len(wanted) {
+		r.fatalf("the file has %d lines, want %d", len(lines), len(wanted))
+	}
 }
 
 // compare compares an answer with what the letter says, and returns the

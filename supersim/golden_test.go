@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,7 +48,8 @@ const publicURL = "https://sim.example.net"
 //	-- attach ICCID --         a device gets a data session; <port> is where it listens
 //	-- datagram --             the device gets a datagram with these octets
 //	-- answer --               and answers with these
-//	-- callback --             the form that the customer's server gets next
+//	-- callback --             the form that the customer's server gets next of those with
+//	                           these parameters: others may overtake it
 //
 // In an answer "<name>" keeps what stands there and demands the same the next
 // time, in requests too; "<time>" is a date and time, "<any>" anything. <hook>
@@ -80,6 +83,7 @@ type reader struct {
 	words   map[string]string // what <name> stands for
 	request string
 	line    int
+	waiting []url.Values // callbacks that came before their parts
 
 	accepted smsctest.Message // by the SMSC, the last one
 	conn     *net.UDPConn     // of the device that was attached last
@@ -393,9 +397,9 @@ func (r *reader) sameText(got, want string, found map[string]string) bool {
 
 // callback compares the next callback, one parameter to a line, sorted.
 func (r *reader) callback(want string) {
-	form := r.calls.next(r.t)
 	found := map[string]string{}
 	lines := strings.Split(want, "\n")
+	form := r.nextCall(lines)
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
@@ -405,5 +409,20 @@ func (r *reader) callback(want string) {
 	}
 	if len(form) != len(lines) {
 		r.fatalf("callback has %d parameters, want %d: %v", len(form), len(lines), form)
+	}
+}
+
+// nextCall returns the first or second callback that has the parameter of the
+// first line; what it passes over waits for a later part.
+func (r *reader) nextCall(lines []string) url.Values {
+	name, _, _ := strings.Cut(lines[0], ":")
+	for i := 0; ; i++ {
+		if i == len(r.waiting) {
+			r.waiting = append(r.waiting, r.calls.next(r.t))
+		}
+		if form := r.waiting[i]; form.Has(name) || i == 1 {
+			r.waiting = slices.Delete(r.waiting, i, i+1)
+			return form
+		}
 	}
 }

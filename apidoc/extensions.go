@@ -24,7 +24,7 @@ var orderOperations = []Operation{
 			{"ProfileType", "text 100", false, "The type of the profiles; the server's own choice if not given."},
 			{"GenerateMatchingId", "bool", false, "Whether each has an activation code."},
 			{"Label", "text 255", false, "A word of the customer's for the order."},
-			{"Partial", "bool", false, "Whether to order what can be had when some lines are refused."},
+			{"Partial", "bool", false, "Whether to take the order although the stock is too small for it; the surplus fails with 83500."},
 			{"DryRun", "bool", false, "Whether only to check."},
 			{"CallbackPer", "one of order, profile", false, "Whether to call back once for the order or for each profile; order if not given."},
 		}, told),

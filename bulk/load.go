@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// chunkItems is how many profiles one chunk reserves: enough to be fast,
-	// few enough that others who write hardly notice.
-	chunkItems = 1000
+	// chunkItems is how many profiles one chunk reserves. More would be hardly
+	// faster, and all who write wait for a chunk that is under way.
+	chunkItems = 250
 	// loadAtOnce is how many chunks' lines one transaction stores.
-	loadAtOnce = 20
+	loadAtOnce = 80
 	// staleLoad is how old lines without an order are when they are swept away.
 	staleLoad = time.Hour
 )

@@ -205,7 +205,7 @@ func (s *Store) insert(ctx context.Context, tx *db.Tx, o Order, chunks []chunk) 
 	}); err != nil {
 		return err
 	}
-	for range min(len(chunks), workers) {
+	for range min(len(chunks), s.workers()) {
 		if err := s.Jobs.Add(ctx, tx, workArgs{}); err != nil {
 			return err
 		}
@@ -271,6 +271,15 @@ func (s *Store) List(ctx context.Context, accountSID string, status Status, p si
 // reserved already are prepared to the end: they have their numbers.
 func (s *Store) Cancel(ctx context.Context, accountSID, sid string) (o Order, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		if o, err = find(ctx, tx, accountSID, sid, ""); err != nil {
+			return err
+		}
+		// Chunks before their order, as whoever works them: neither waits for
+		// the other then.
+		items, chunks, err := cancelChunks(ctx, tx, sid)
+		if err != nil {
+			return err
+		}
 		if o, err = find(ctx, tx, accountSID, sid, tx.ForUpdate()); err != nil {
 			return err
 		}
@@ -280,18 +289,28 @@ func (s *Store) Cancel(ctx context.Context, accountSID, sid string) (o Order, er
 		case o.Status.Final():
 			return &fault.Error{Kind: fault.Conflict, Field: "Status", Message: "the order is completed and cannot be canceled any more"}
 		}
-		var items, chunks int64
-		if err := tx.QueryRowContext(ctx, `select coalesce(sum(items), 0), count(*) from bulk_chunk where order_sid = $1 and state = 'waiting'`, sid).
-			Scan(&items, &chunks); err != nil {
-			return fmt.Errorf("read chunks: %w", err)
-		}
-		if _, err := tx.ExecContext(ctx, `update bulk_chunk set state = 'canceled' where order_sid = $1 and state = 'waiting'`, sid); err != nil {
-			return fmt.Errorf("cancel chunks: %w", err)
-		}
 		o.Canceled, o.ended = o.Canceled+items, o.ended+chunks
 		return s.move(ctx, tx, &o, Canceling)
 	})
 	return o, err
+}
+
+// cancelChunks gives up the chunks of an order that nobody has begun, and
+// counts them and their items.
+func cancelChunks(ctx context.Context, tx *db.Tx, order string) (items, chunks int64, err error) {
+	rows, err := tx.QueryContext(ctx, `update bulk_chunk set state = 'canceled' where order_sid = $1 and state = 'waiting' returning items`, order)
+	if err != nil {
+		return 0, 0, fmt.Errorf("cancel chunks: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return 0, 0, fmt.Errorf("cancel chunks: %w", err)
+		}
+		items, chunks = items+n, chunks+1
+	}
+	return items, chunks, rows.Err()
 }
 
 // move stores an order with new numbers, and on its way to another status. An

@@ -267,7 +267,12 @@ func (s *Store) WritePDF(ctx context.Context, w io.Writer, o Order, from, count 
 		} else if i.EID != "" {
 			words = append(words, "EID "+i.EID)
 		}
-		return sheet.Add(text, append(words, text)...)
+		// Apart, as phones ask for them where no camera helps.
+		words = append(words, "SM-DP+ "+i.Profile.Address)
+		if id := i.Profile.MatchingID; id != "" {
+			words = append(words, "Code "+string(id))
+		}
+		return sheet.Add(text, words...)
 	})
 	if err != nil {
 		return err

@@ -19,7 +19,8 @@ const (
 
 // A group lets writers that wait together share one SQLite transaction, and so
 // one flush of the disk. Each function runs on its caller's goroutine, one after
-// the other, inside a savepoint of its own. The writer that comes first hands
+// the other, and those that are not the first of a transaction inside a savepoint of
+// their own. The writer that comes first hands
 // the transaction round, commits, and tells all how it ended; so one that is
 // alone wakes nobody. A short-lived goroutine does the same for those that came
 // meanwhile.
@@ -98,7 +99,7 @@ func (g *group) write(ctx context.Context, fn func(*Tx) error) error {
 			}
 			waiting = nil // its turn has come, so it will be answered
 		case tx = <-e.turn:
-			tx.perform(fn, func(r result) { e.ran <- r })
+			tx.perform(fn, tx.shared.used, func(r result) { e.ran <- r })
 		case err := <-e.answer:
 			if err == nil {
 				for _, f := range tx.after {
@@ -130,7 +131,7 @@ func (g *group) lead(e *entry, fn func(*Tx) error) *Tx {
 	}()
 	tx := &Tx{tx: s.conn, shared: s, engine: sqliteEngine}
 	var first result
-	tx.perform(fn, func(r result) { first = r })
+	tx.perform(fn, false, func(r result) { first = r })
 	returned = true
 	if again := g.carry(s, e, first, nil); len(again) > 0 {
 		// One of them may be this writer, which has to wait for its turn then.
@@ -154,39 +155,60 @@ func (g *group) leave(e *entry) bool {
 	return false
 }
 
-// perform runs fn inside a savepoint and reports how it ended, also when fn
-// panics or ends its goroutine.
-func (tx *Tx) perform(fn func(*Tx) error, ended func(result)) {
-	ctx := context.Background()
+// perform runs fn and reports how it ended, also when fn panics or ends its
+// goroutine. What it did can be taken back alone if it runs in a savepoint of
+// its own, which the first of a transaction does not need: with it the whole
+// transaction goes, and for a savepoint SQLite would copy each page before it
+// is changed.
+func (tx *Tx) perform(fn func(*Tx) error, savepoint bool, ended func(result)) {
 	r := result{err: errors.New("the function given to Write did not return")}
 	defer func() {
 		tx.over = true
 		for _, rows := range tx.open {
 			rows.Close()
+			tx.failed = tx.failed || rows.Err() != nil
 		}
-		end := "rollback to w"
-		if r.err == nil {
-			end = "release w"
-		}
-		// An error that makes SQLite roll back by itself (disk full, I/O) takes
-		// the savepoint along, and everybody else's work with it.
-		if _, err := tx.tx.ExecContext(ctx, end); err != nil {
-			r.lost = true
-			if r.err == nil {
-				r.err = fmt.Errorf("end of transaction: %w", err)
-			}
+		if savepoint {
+			tx.leaveSavepoint(&r)
 		} else if r.err != nil {
-			if _, err := tx.tx.ExecContext(ctx, "release w"); err != nil {
-				r.lost = true
-			}
+			r.lost = true
+		} else if (tx.failed || tx.shared.tx != nil) && !tx.shared.alive() {
+			r.err, r.lost = errRolledBack, true
 		}
 		ended(r)
 	}()
-	if _, err := tx.tx.ExecContext(ctx, "savepoint w"); err != nil {
-		r.err = fmt.Errorf("begin transaction: %w", err)
-		return
+	if savepoint {
+		if _, err := tx.tx.ExecContext(context.Background(), "savepoint w"); err != nil {
+			r.err = fmt.Errorf("begin transaction: %w", err)
+			return
+		}
 	}
+	tx.shared.used = true
 	r.err = fn(tx)
+}
+
+// errRolledBack is what a function gets that went on after such an error.
+var errRolledBack = errors.New("end of transaction: an error before has rolled it back")
+
+// leaveSavepoint keeps or takes back what was done since the savepoint. An
+// error that makes SQLite roll back by itself (disk full, I/O) takes the
+// savepoint along, and everybody else's work with it.
+func (tx *Tx) leaveSavepoint(r *result) {
+	ctx := context.Background()
+	end := "rollback to w"
+	if r.err == nil {
+		end = "release w"
+	}
+	if _, err := tx.tx.ExecContext(ctx, end); err != nil {
+		r.lost = true
+		if r.err == nil {
+			r.err = fmt.Errorf("end of transaction: %w", err)
+		}
+	} else if r.err != nil {
+		if _, err := tx.tx.ExecContext(ctx, "release w"); err != nil {
+			r.lost = true
+		}
+	}
 }
 
 // rest leaves those that came meanwhile to a goroutine, which makes rounds until
@@ -298,6 +320,17 @@ func (g *group) more(done int, begun time.Time) *entry {
 type shared struct {
 	conn *sql.Conn
 	tx   *sql.Tx // for the job queue, if it was asked for
+	used bool    // a function has run in it
+}
+
+// alive reports whether the transaction is still there: SQLite has only one at
+// a time.
+func (s *shared) alive() bool {
+	if _, err := s.conn.ExecContext(context.Background(), "begin"); err != nil {
+		return true
+	}
+	s.conn.ExecContext(context.Background(), "rollback")
+	return false
 }
 
 // begin waits for the lock that another process may hold. No caller's context

@@ -267,6 +267,56 @@ func TestFailedCommitAnswersAll(t *testing.T) {
 }
 
 // TestCancelledWhileWaiting leaves the queue at once, and the function is not called.
+// TestRolledBackByTheEngine has SQLite end a transaction by itself while the
+// first writer goes on as if nothing had happened.
+func TestRolledBackByTheEngine(t *testing.T) {
+	d := dbtest.SQLite(t)
+	makeTable(t, d, `create table thing (k text primary key)`)
+	ctx := t.Context()
+	if err := d.Write(ctx, func(tx *db.Tx) error { return put(ctx, tx, "there") }); err != nil {
+		t.Fatal(err)
+	}
+	var other sync.WaitGroup
+	err := d.Write(ctx, func(tx *db.Tx) error {
+		// Somebody waits to go on in the same transaction.
+		other.Go(func() {
+			if err := d.Write(ctx, func(tx *db.Tx) error { return put(ctx, tx, "other") }); err != nil {
+				t.Error(err)
+			}
+		})
+		for d.Waiting() < 1 {
+			runtime.Gosched()
+		}
+		if err := put(ctx, tx, "lost"); err != nil {
+			return err
+		}
+		// As a full disk does, this ends the transaction; the function goes on.
+		if _, err := tx.ExecContext(ctx, `insert or rollback into thing (k) values ('there')`); err == nil {
+			t.Error("a second row with the same key was stored")
+		}
+		return nil
+	})
+	if err == nil {
+		t.Error("what was rolled back was reported as written")
+	}
+	other.Wait()
+	// An error that ends a statement alone is the function's own affair.
+	if err := d.Write(ctx, func(tx *db.Tx) error {
+		if err := put(ctx, tx, "there"); err == nil {
+			t.Error("a second row with the same key was stored")
+		}
+		return put(ctx, tx, "kept")
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := d.Write(ctx, func(tx *db.Tx) error { return errors.Join(put(ctx, tx, "undone"), errors.New("no")) }); err == nil {
+		t.Error("the function's error got lost")
+	}
+	if got := keys(t, d); len(got) != 3 || !got["there"] || !got["other"] || !got["kept"] {
+		t.Errorf("the table has %v", got)
+	}
+}
+
 func TestCancelledWhileWaiting(t *testing.T) {
 	d := dbtest.SQLite(t)
 	entered, release := make(chan bool), make(chan bool)

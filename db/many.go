@@ -10,7 +10,8 @@ import (
 
 // manyRows is how many rows one statement of [Tx.ExecMany] and [QueryIn]
 // carries: always as many but for the last, so that the statement stays
-// prepared; few, since SQLite finds each parameter by walking past those before.
+// prepared; few, since SQLite copies each page that a statement of several rows
+// changes, to take it back if a later row fails.
 const manyRows = 32
 
 // ExecMany runs a statement for many rows, some at a time, and returns how
@@ -25,7 +26,7 @@ const manyRows = 32
 func (tx *Tx) ExecMany(ctx context.Context, statement string, fixed []any, rows [][]any) (changed int64, err error) {
 	for len(rows) > 0 {
 		n := min(manyRows, len(rows))
-		text, err := withRows(statement, len(fixed), len(rows[0]), n)
+		text, err := withRows(statement, len(fixed), len(rows[0]), n, tx.engine)
 		if err != nil {
 			return changed, err
 		}
@@ -50,7 +51,7 @@ func (tx *Tx) ExecMany(ctx context.Context, statement string, fixed []any, rows 
 
 // withRows puts placeholders in the place of the braces. The first row names
 // its types: PostgreSQL would take all of a bare list for text.
-func withRows(statement string, fixed, width, n int) (string, error) {
+func withRows(statement string, fixed, width, n int, e engine) (string, error) {
 	before, rest, ok := strings.Cut(statement, "{")
 	types, after, closed := strings.Cut(rest, "}")
 	if !ok || !closed {
@@ -65,7 +66,7 @@ func withRows(statement string, fixed, width, n int) (string, error) {
 	var b strings.Builder
 	b.Grow(len(before) + len(after) + n*width*7 + 40*len(names))
 	b.WriteString(before)
-	number := fixed
+	place := placeholders(before, fixed, e)
 	for i := range n {
 		if i > 0 {
 			b.WriteByte(',')
@@ -75,18 +76,46 @@ func withRows(statement string, fixed, width, n int) (string, error) {
 			if j > 0 {
 				b.WriteByte(',')
 			}
-			number++
 			if i == 0 && names != nil {
-				b.WriteString("cast($" + strconv.Itoa(number) + " as " + strings.TrimSpace(names[j]) + ")")
+				b.WriteString("cast(" + place() + " as " + strings.TrimSpace(names[j]) + ")")
 				continue
 			}
-			b.WriteByte('$')
-			b.WriteString(strconv.Itoa(number))
+			b.WriteString(place())
 		}
 		b.WriteByte(')')
 	}
 	b.WriteString(after)
 	return b.String(), nil
+}
+
+// placeholders returns what writes the next placeholder of a text whose fixed
+// parameters stand before it. On SQLite those that come many at a time have no
+// names where that does not change their order: the driver asks for each
+// parameter's name, and SQLite walks past all named ones before to find it.
+func placeholders(before string, fixed int, e engine) func() string {
+	plain := e == sqliteEngine
+	for i := range fixed {
+		plain = plain && named(before, "$"+strconv.Itoa(i+1))
+	}
+	if plain {
+		return func() string { return "?" }
+	}
+	number := fixed
+	return func() string {
+		number++
+		return "$" + strconv.Itoa(number)
+	}
+}
+
+// named reports whether a text has a parameter of this name.
+func named(text, name string) bool {
+	for {
+		_, rest, ok := strings.Cut(text, name)
+		if !ok || rest == "" || rest[0] < '0' || rest[0] > '9' {
+			return ok
+		}
+		text = rest
+	}
 }
 
 // QueryIn runs a query for many keys, some at a time, and calls scan for
@@ -97,17 +126,22 @@ func QueryIn(ctx context.Context, q Query, query string, fixed []any, keys []str
 	if !ok {
 		return fmt.Errorf("query %.60q has no place for keys", query)
 	}
+	e := postgresEngine // or not known, which is the same here
+	if tx, ok := q.(*Tx); ok {
+		e = tx.engine
+	}
 	for len(keys) > 0 {
 		n := min(manyRows, len(keys))
 		var b strings.Builder
 		b.WriteString(before)
+		place := placeholders(before, len(fixed), e)
 		args := make([]any, 0, len(fixed)+n)
 		args = append(args, fixed...)
 		for i, key := range keys[:n] {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			b.WriteString("$" + strconv.Itoa(len(fixed)+i+1))
+			b.WriteString(place())
 			args = append(args, key)
 		}
 		b.WriteString(after)

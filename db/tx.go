@@ -14,6 +14,7 @@ type Tx struct {
 	over   bool
 	after  []func()
 	open   []*sql.Rows // SQLite only: handed out, perhaps not closed
+	failed bool        // a statement has ended with an error
 }
 
 // runner is what runs the statements: a transaction on PostgreSQL, on SQLite
@@ -30,7 +31,9 @@ func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	if err := tx.usable(ctx); err != nil {
 		return nil, err
 	}
-	return tx.tx.ExecContext(quiet(ctx), query, args...)
+	result, err := tx.tx.ExecContext(quiet(ctx), query, args...)
+	tx.failed = tx.failed || err != nil
+	return result, err
 }
 
 // QueryContext runs a statement that returns rows.
@@ -39,6 +42,7 @@ func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql
 		return nil, err
 	}
 	rows, err := tx.tx.QueryContext(quiet(ctx), query, args...)
+	tx.failed = tx.failed || err != nil
 	if err == nil && tx.shared != nil {
 		tx.open = append(tx.open, rows)
 	}
@@ -55,7 +59,9 @@ func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *s
 		cancel(err)
 		return tx.tx.QueryRowContext(gone, query, args...)
 	}
-	return tx.tx.QueryRowContext(quiet(ctx), query, args...)
+	row := tx.tx.QueryRowContext(quiet(ctx), query, args...)
+	tx.failed = tx.failed || row.Err() != nil
+	return row
 }
 
 // ForUpdate is the end of a select whose rows this transaction will change:

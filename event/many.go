@@ -101,8 +101,12 @@ func appendTuple(text []byte, i int, postgres bool) []byte {
 		if j > 0 {
 			text = append(text, ',')
 		}
+		if !postgres {
+			text = append(text, '?') // as in db.Tx.ExecMany
+			continue
+		}
 		text = fmt.Appendf(text, "$%d", i*len(types)+j+1)
-		if postgres && i == 0 {
+		if i == 0 {
 			text = append(append(text, "::"...), name...)
 		}
 	}

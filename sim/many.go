@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"godwit/charge"
 	"godwit/db"
@@ -12,37 +13,68 @@ import (
 )
 
 // ReserveMany stores the reservations of an order, items first, first+1, …, as
-// part of the caller's transaction, and returns them for [Store.Prepare]. They
-// are born reserving, held as by the job that prepares single ones: should the
-// caller die, that job takes them up. An order has an item only once.
-func (s *Store) ReserveMany(ctx context.Context, tx *db.Tx, order string, first int64, wanted []Reservation) ([]Profile, error) {
+// part of the caller's transaction. Those that the SM-DP+ can hand out at once
+// are available then. It returns the others for [Store.Prepare]: they are born
+// reserving, held as by the job that prepares single ones; should the caller
+// die, that job takes them up. An order has an item only once.
+func (s *Store) ReserveMany(ctx context.Context, tx *db.Tx, order string, first int64, wanted []Reservation) (left []Profile, err error) {
 	now := s.now()
 	list := make([]Profile, len(wanted))
-	rows := make([][]any, len(wanted))
+	batch := make([]*Profile, len(wanted))
 	events := make([]event.Event, len(wanted))
 	for i, r := range wanted {
 		if r.Type == "" {
 			r.Type = s.ProfileType
 		}
-		p := Profile{
+		p := &list[i]
+		*p = Profile{
 			SID: freshSID(ProfilePrefix), Account: r.Account, Status: ProfileReserving, EID: r.EID, WantsCode: r.WantsCode, Type: r.Type,
 			Order: order, Item: first + int64(i), CreatedAt: now, UpdatedAt: now, callback: r.Callback,
 		}
-		list[i] = p
-		rows[i] = []any{
-			p.SID, p.Account, string(p.Status), null(p.EID), p.WantsCode, p.Type, null(p.callback.URL), p.callback.method(),
-			now.Add(reserveLease).UnixMicro(), now.UnixMicro(), now.UnixMicro(), order, p.Item,
-		}
+		batch[i] = p
 		events[i] = event.Event{
 			Kind: "esim_profile.new", Subject: p.SID, Account: p.Account, At: now,
 			Data: map[string]any{"eid": p.EID, "generate_matching_id": p.WantsCode, "profile_type": p.Type, "order": order, "item": p.Item},
 		}
 	}
-	if _, err := tx.ExecMany(ctx, `insert into esim_profile (sid, account_sid, status, eid, generate_matching_id, profile_type,
-		callback_url, callback_method, lease, created_at, updated_at, order_sid, order_item) values {}`, nil, rows); err != nil {
-		return nil, fmt.Errorf("store %d reservations: %w", len(rows), err)
+	ready, taken, err := s.handOut(ctx, tx, batch)
+	if err != nil {
+		return nil, err
 	}
-	return list, s.Events.AppendMany(ctx, tx, events)
+	if err := s.Events.AppendMany(ctx, tx, events); err != nil {
+		return nil, err
+	}
+	err = s.makeAvailable(ctx, tx, ready, func(now time.Time) error {
+		rows := make([][]any, len(list))
+		for i := range list {
+			p := &list[i]
+			lease := int64(0)
+			if !p.Settled() {
+				lease = now.Add(reserveLease).UnixMicro()
+			}
+			rows[i] = []any{
+				p.SID, p.Account, string(p.Status), null(p.EID), p.WantsCode, p.Type, null(p.callback.URL), p.callback.method(), lease,
+				now.UnixMicro(), now.UnixMicro(), order, p.Item,
+				null(string(p.ICCID)), null(string(p.MatchingID)), null(p.Address), null(p.SIM),
+			}
+		}
+		_, err := tx.ExecMany(ctx, `insert into esim_profile (sid, account_sid, status, eid, generate_matching_id, profile_type,
+			callback_url, callback_method, lease, created_at, updated_at, order_sid, order_item, iccid, matching_id, smdp_plus_address, sim_sid)
+			values {}`, nil, rows)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store %d reservations: %w", len(list), err)
+	}
+	if err := s.failHanded(ctx, tx, taken); err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i].Status == ProfileReserving {
+			left = append(left, list[i])
+		}
+	}
+	return left, nil
 }
 
 // Prepare orders profiles at the SM-DP+ for reservations that are being
@@ -139,9 +171,16 @@ func (s *Store) keep(ctx context.Context, batch []Profile, step func(tx *db.Tx, 
 	return kept, err
 }
 
+// A released is a reservation whose profile may be downloaded, with the
+// SM-DP+'s answer that says so.
+type released struct {
+	*Profile
+	proof []byte
+}
+
 // iccidsTaken returns the ICCIDs among those of a batch that another
 // reservation or Sim has.
-func iccidsTaken(ctx context.Context, tx *db.Tx, batch []held) (map[ident.ICCID]bool, error) {
+func iccidsTaken(ctx context.Context, tx *db.Tx, batch []*Profile) (map[ident.ICCID]bool, error) {
 	owner := make(map[ident.ICCID]string, len(batch))
 	taken := map[ident.ICCID]bool{}
 	var keys []string
@@ -185,23 +224,38 @@ func storePrepared(ctx context.Context, tx *db.Tx, batch []held) error {
 	return nil
 }
 
-// makeAvailable is [Store.advance] for many reservations whose profiles were
-// released, each with the SM-DP+'s answer to that.
-func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []held, proof [][]byte) error {
+// storeAvailable writes down that reservations have their profiles.
+func storeAvailable(ctx context.Context, tx *db.Tx, batch []released) error {
+	rows := make([][]any, len(batch))
+	for i, r := range batch {
+		rows[i] = []any{r.SID, r.SIM, r.UpdatedAt.UnixMicro(), string(r.ICCID), string(r.MatchingID), r.Address}
+	}
+	_, err := tx.ExecMany(ctx, `update esim_profile set status = 'available', sim_sid = v.column2, lease = 0, updated_at = v.column3,
+		iccid = v.column4, matching_id = nullif(v.column5, ''), smdp_plus_address = v.column6
+		from (values {text, text, bigint, text, text, text}) v where sid = v.column1`, nil, rows)
+	if err != nil {
+		return fmt.Errorf("store %d profiles as available: %w", len(rows), err)
+	}
+	return nil
+}
+
+// makeAvailable is [Store.advance] for many reservations whose profiles are
+// released. store is called when they have their Sims' SIDs, to write their rows
+// down with that time.
+func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []released, store func(now time.Time) error) error {
 	now := s.now()
-	var sims, rows, settings [][]any
-	var events []event.Event
-	var entries []charge.Entry
-	for i, h := range batch {
-		p := h.Profile
+	sims, settings := make([][]any, len(batch)), make([][]any, len(batch))
+	events := make([]event.Event, 0, 2*len(batch))
+	entries := make([]charge.Entry, len(batch))
+	for i, r := range batch {
+		p := r.Profile
 		if !p.Status.CanBecome(ProfileAvailable) {
 			return fmt.Errorf("%s cannot become %s from %s", p.SID, ProfileAvailable, p.Status)
 		}
 		from := p.Status
 		p.SIM, p.Status, p.UpdatedAt = freshSID(SimPrefix), ProfileAvailable, now
-		sims = append(sims, []any{p.SIM, p.Account, string(p.ICCID), string(New), now.UnixMicro(), now.UnixMicro()})
-		rows = append(rows, []any{p.SID, p.SIM})
-		settings = append(settings, []any{freshSID(SettingsPrefix), p.SIM, string(p.ICCID), now.UnixMicro(), now.UnixMicro(), now.UnixMicro()})
+		sims[i] = []any{p.SIM, p.Account, string(p.ICCID), string(New), now.UnixMicro(), now.UnixMicro()}
+		settings[i] = []any{freshSID(SettingsPrefix), p.SIM, string(p.ICCID), now.UnixMicro(), now.UnixMicro(), now.UnixMicro()}
 		events = append(events,
 			event.Event{
 				Kind: "sim.new", Subject: p.SIM, Account: p.Account, At: now,
@@ -210,9 +264,15 @@ func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []held, proo
 			event.Event{
 				Kind: "esim_profile." + string(ProfileAvailable), Subject: p.SID, Account: p.Account, At: now,
 				Data:     map[string]any{"from": from, "to": p.Status, "iccid": p.ICCID, "sim": p.SIM, "smdp_plus_address": p.Address},
-				Evidence: proof[i], EvidenceKind: evidenceES2,
+				Evidence: r.proof, EvidenceKind: evidenceES2,
 			})
-		entries = append(entries, p.entry())
+		entries[i] = p.entry()
+	}
+	if err := store(now); err != nil {
+		return err
+	}
+	if len(batch) == 0 {
+		return nil
 	}
 	if _, err := tx.ExecMany(ctx, `insert into sim (sid, account_sid, iccid, status, created_at, updated_at) values {}`, nil, sims); err != nil {
 		return fmt.Errorf("store %d Sims: %w", len(sims), err)
@@ -222,10 +282,6 @@ func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []held, proo
 		'`+FactorySettings+`', '1.0.0', '[]', '', 0 from (values {text, text, text, bigint, bigint, bigint}) v`, nil, settings); err != nil {
 		return fmt.Errorf("store the factory settings of %d Sims: %w", len(settings), err)
 	}
-	if _, err := tx.ExecMany(ctx, `update esim_profile set status = 'available', sim_sid = v.column2, lease = 0, updated_at = $1
-		from (values {text, text}) v where sid = v.column1`, []any{now.UnixMicro()}, rows); err != nil {
-		return fmt.Errorf("store %d profiles as available: %w", len(rows), err)
-	}
 	if err := s.Events.AppendMany(ctx, tx, events); err != nil {
 		return err
 	}
@@ -234,8 +290,8 @@ func (s *Store) makeAvailable(ctx context.Context, tx *db.Tx, batch []held, proo
 			return err
 		}
 	}
-	for _, h := range batch {
-		if err := s.tell(ctx, tx, h.Profile); err != nil {
+	for _, r := range batch {
+		if err := s.tell(ctx, tx, r.Profile); err != nil {
 			return err
 		}
 	}

@@ -76,7 +76,10 @@ func (s *Store) reserve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(batch) == 0 && !more {
+		if len(batch) == 0 {
+			if more {
+				continue
+			}
 			return nil
 		}
 		if err := s.prepare(ctx, batch); err != nil {
@@ -96,38 +99,60 @@ const (
 	claimable   = selectProfile + waitingOnes + ` and lease < $1 order by lease, created_at limit $2`
 )
 
-// claim takes reservations that wait. more says that some are left.
+// claim takes reservations that wait and returns those that must be prepared.
+// Those that nobody had begun with and the SM-DP+ can hand out at once are
+// available then. more says that some are left.
 func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		now := s.now()
-		batch, err = queryAll(ctx, tx, scanProfile, claimable+tx.SkipLocked(), now.UnixMicro(), reserveBatch)
+		found, err := queryAll(ctx, tx, scanProfile, claimable+tx.SkipLocked(), now.UnixMicro(), reserveBatch)
 		if err != nil {
 			return fmt.Errorf("read reservations that wait: %w", err)
 		}
-		var rows [][]any
+		var fresh []*Profile
 		var begun []event.Event
-		for i := range batch {
-			p := &batch[i]
-			if p.Status == ProfileNew {
+		for i := range found {
+			if p := &found[i]; p.Status == ProfileNew {
 				p.Status, p.UpdatedAt = ProfileReserving, now
+				fresh = append(fresh, p)
 				begun = append(begun, event.Event{
 					Kind: "esim_profile.reserving", Subject: p.SID, Account: p.Account, At: now,
 					Data: map[string]any{"from": ProfileNew, "to": ProfileReserving},
 				})
 			}
-			rows = append(rows, []any{p.SID, p.UpdatedAt.UnixMicro()})
+		}
+		if err := s.Events.AppendMany(ctx, tx, begun); err != nil {
+			return err
+		}
+		ready, taken, err := s.handOut(ctx, tx, fresh)
+		if err != nil {
+			return err
+		}
+		if err := s.makeAvailable(ctx, tx, ready, func(time.Time) error { return storeAvailable(ctx, tx, ready) }); err != nil {
+			return err
+		}
+		if err := s.failHanded(ctx, tx, taken); err != nil {
+			return err
+		}
+		batch, more = nil, len(found) == reserveBatch
+		var rows [][]any
+		for _, p := range found {
+			if p.Status == ProfileReserving {
+				batch = append(batch, p)
+				rows = append(rows, []any{p.SID, p.UpdatedAt.UnixMicro()})
+			}
 		}
 		if _, err := tx.ExecMany(ctx, `update esim_profile set status = 'reserving', lease = $1, updated_at = v.column2
 			from (values {text, bigint}) v where sid = v.column1`, []any{now.Add(reserveLease).UnixMicro()}, rows); err != nil {
 			return fmt.Errorf("claim %d reservations: %w", len(rows), err)
 		}
-		if err := s.Events.AppendMany(ctx, tx, begun); err != nil {
-			return err
-		}
 		return nil
 	})
 	if err != nil {
 		return nil, false, err
+	}
+	if more {
+		return batch, more, nil
 	}
 	// Seen without passing over locked rows: one that is being created beside
 	// another that waits counts on this job.
@@ -253,10 +278,12 @@ func (s *Store) confirm(ctx context.Context, batch []Profile) ([]Profile, error)
 		return nil, fmt.Errorf("confirmOrder: %d answers to %d orders", len(results), len(batch))
 	}
 	return s.keep(ctx, batch, func(tx *db.Tx, still []held) ([]held, error) {
-		for _, h := range still {
+		named := make([]*Profile, len(still))
+		for n, h := range still {
 			h.ICCID = batch[h.i].ICCID
+			named[n] = h.Profile
 		}
-		taken, err := iccidsTaken(ctx, tx, still)
+		taken, err := iccidsTaken(ctx, tx, named)
 		if err != nil {
 			return nil, err
 		}
@@ -270,7 +297,11 @@ func (s *Store) confirm(ctx context.Context, batch []Profile) ([]Profile, error)
 				continue
 			}
 			if taken[h.ICCID] {
-				if err := s.failTaken(ctx, tx, h.Profile, result); err != nil {
+				proof, err := json.Marshal(result)
+				if err != nil {
+					return nil, fmt.Errorf("write evidence: %w", err)
+				}
+				if err := s.failTaken(ctx, tx, h.Profile, proof); err != nil {
 					return nil, err
 				}
 				continue
@@ -288,11 +319,7 @@ func (s *Store) confirm(ctx context.Context, batch []Profile) ([]Profile, error)
 }
 
 // failTaken ends a reservation whose profile another one has.
-func (s *Store) failTaken(ctx context.Context, tx *db.Tx, p *Profile, result *rsp.ConfirmOrderResult) error {
-	proof, err := json.Marshal(result)
-	if err != nil {
-		return fmt.Errorf("write evidence: %w", err)
-	}
+func (s *Store) failTaken(ctx context.Context, tx *db.Tx, p *Profile, proof []byte) error {
 	return s.fail(ctx, tx, p, CodeRefused, fmt.Sprintf("The SM-DP+ handed out ICCID %s, which this server already knows as another Sim. "+
 		"The operator of this server must clear that up with the SM-DP+; then reserve again.", p.ICCID),
 		event.Event{Evidence: proof, EvidenceKind: evidenceES2})
@@ -312,8 +339,7 @@ func (s *Store) release(ctx context.Context, batch []Profile) error {
 		return fmt.Errorf("releaseProfile: %d answers to %d orders", len(results), len(batch))
 	}
 	_, err = s.keep(ctx, batch, func(tx *db.Tx, still []held) ([]held, error) {
-		var released []held
-		var proofs [][]byte
+		var done []released
 		for _, h := range still {
 			if err := results[h.i].Header.Err(); err != nil {
 				if err := errors.Join(s.refused(ctx, tx, h.Profile, "releaseProfile", err), s.cancel(ctx, tx, h.Profile)); err != nil {
@@ -325,9 +351,9 @@ func (s *Store) release(ctx context.Context, batch []Profile) error {
 			if err != nil {
 				return nil, fmt.Errorf("write evidence: %w", err)
 			}
-			released, proofs = append(released, h), append(proofs, proof)
+			done = append(done, released{h.Profile, proof})
 		}
-		return released, s.makeAvailable(ctx, tx, released, proofs)
+		return nil, s.makeAvailable(ctx, tx, done, func(time.Time) error { return storeAvailable(ctx, tx, done) })
 	})
 	return err
 }

@@ -22,6 +22,7 @@ type Store struct {
 	Callbacks *callback.Sender
 	Ledger    *charge.Ledger // charges profiles that become available; none are if nil
 	Preparer  Preparer
+	Handout   Handout // the same SM-DP+ if it keeps its stock in this database, else nil
 	Network   CoreNetwork
 	Settler   Settler    // brings settings to Sims; Network does if nil
 	Catalogue *Catalogue // what Networks there are, [Builtin] if nil

@@ -146,19 +146,23 @@ type shelf struct {
 	expect int             // about how many the whole transaction will take
 	tx     *db.Tx          // the shelf is empty again in another transaction
 	got    map[string][]ident.ICCID
+	last   map[string]bool // there is no more than was got: asking again could bring the same ones
 }
 
 // take returns the next profile of a type in stock, or false when none is left.
 func (h *shelf) take(ctx context.Context, tx *db.Tx, profileType string) (ident.ICCID, bool, error) {
 	if h.tx != tx {
-		h.tx, h.got = tx, map[string][]ident.ICCID{}
+		h.tx, h.got, h.last = tx, map[string][]ident.ICCID{}, map[string]bool{}
 	}
-	if len(h.got[profileType]) == 0 {
+	if len(h.got[profileType]) == 0 && !h.last[profileType] {
 		list, err := h.fetch(ctx, tx, profileType, h.expect)
-		if err != nil || len(list) == 0 {
+		if err != nil {
 			return "", false, err
 		}
-		h.got[profileType] = list
+		h.got[profileType], h.last[profileType] = list, len(list) < h.expect
+	}
+	if len(h.got[profileType]) == 0 {
+		return "", false, nil
 	}
 	iccid := h.got[profileType][0]
 	h.got[profileType] = h.got[profileType][1:]
@@ -174,8 +178,9 @@ func (h *shelf) fetch(ctx context.Context, tx *db.Tx, profileType string, n int)
 	}
 	var list []ident.ICCID
 	for _, batch := range batches {
-		more, err := columnOf[ident.ICCID](ctx, tx, `select iccid from profile where profile_type = $1 and batch = $2
-			and state = 'available' and owner in ('', $3) order by iccid limit $4`+tx.SkipLocked(), profileType, batch, h.op.ID, n-len(list))
+		// SQLite plans a statement anew each time a parameter is its limit.
+		more, err := columnOf[ident.ICCID](ctx, tx, fmt.Sprintf(`select iccid from profile where profile_type = $1 and batch = $2
+			and state = 'available' and owner in ('', $3) order by iccid limit %d`, n-len(list))+tx.SkipLocked(), profileType, batch, h.op.ID)
 		if err != nil {
 			return nil, fmt.Errorf("read stock of %s: %w", profileType, err)
 		}

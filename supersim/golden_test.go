@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,7 +38,8 @@ const publicURL = "https://sim.example.net"
 //	-- attach ICCID --         a device gets a data session; <port> is where it listens
 //	-- datagram --             the device gets a datagram with these octets
 //	-- answer --               and answers with these
-//	-- callback --             the form that the customer's server gets next
+//	-- callback --             the form that the customer's server gets next of those with
+//	                           these parameters: others may overtake it
 //
 // <hook> is the address of the customer's server.
 func TestLetters(t *testing.T) {
@@ -72,6 +75,7 @@ func TestDocument(t *testing.T) {
 type reader struct {
 	*house
 	*letter.Reader
+	waiting []url.Values // callbacks that came before their parts
 
 	accepted smsctest.Message // by the SMSC, the last one
 	conn     *net.UDPConn     // of the device that was attached last
@@ -147,9 +151,9 @@ func (r *reader) device(title []string, body string) {
 
 // callback compares the next callback, one parameter to a line, sorted.
 func (r *reader) callback(want string) {
-	form := r.calls.next(r.T)
 	found := map[string]string{}
 	lines := strings.Split(want, "\n")
+	form := r.nextCall(lines)
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
@@ -159,5 +163,20 @@ func (r *reader) callback(want string) {
 	}
 	if len(form) != len(lines) {
 		r.Fatalf("callback has %d parameters, want %d: %v", len(form), len(lines), form)
+	}
+}
+
+// nextCall returns the first or second callback that has the parameter of the
+// first line; what it passes over waits for a later part.
+func (r *reader) nextCall(lines []string) url.Values {
+	name, _, _ := strings.Cut(lines[0], ":")
+	for i := 0; ; i++ {
+		if i == len(r.waiting) {
+			r.waiting = append(r.waiting, r.calls.next(r.T))
+		}
+		if form := r.waiting[i]; form.Has(name) || i == 1 {
+			r.waiting = slices.Delete(r.waiting, i, i+1)
+			return form
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"godwit/account"
+	"godwit/bulk"
 	"godwit/callback"
 	"godwit/command"
 	"godwit/db"
@@ -56,6 +57,13 @@ func (s *shelf) DownloadOrder(_ context.Context, calls []rsp.DownloadOrder) (all
 		all = append(all, rsp.DownloadOrderResult{Header: rsp.Succeeded, ICCID: iccid})
 	}
 	return all, nil
+}
+
+// InStock answers as the SM-DP+ does for orders of many.
+func (s *shelf) InStock(_ context.Context, profileType string, limit int64) (int64, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(int64(s.stock-s.taken), limit), profileType == "test", nil
 }
 
 func (s *shelf) ConfirmOrder(_ context.Context, calls []rsp.ConfirmOrder) (all []rsp.ConfirmOrderResult, _ error) {
@@ -119,12 +127,14 @@ func newHouse(t testing.TB, d *db.DB, base string) *house {
 		Preparer: h.shelf, Network: air{}, ProfileType: "test", Requester: "godwit",
 	}
 	h.store.Register()
+	orders := &bulk.Store{DB: d, Jobs: q, Events: events, Callbacks: callbacks, Sims: h.store, Stock: h.shelf}
+	orders.Register()
 	var commands *command.Store
 	var links []func(context.Context) error
 	h.field, commands, links = newField(t, d, q, events, callbacks, h.store)
 	h.account, h.token = h.customer(t, "")
 	h.server = httptest.NewServer(supersim.New(h.store, supersim.Options{
-		Authenticate: accounts.Verify, Address: web.Address{URL: base}, Commands: commands,
+		Authenticate: accounts.Verify, Address: web.Address{URL: base}, Commands: commands, Orders: orders,
 	}))
 	t.Cleanup(h.server.Close)
 	h.calls = newReceiver(t, h.token)

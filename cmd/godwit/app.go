@@ -145,7 +145,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	ledger := &charge.Ledger{DB: d}
 	a.sims = &sim.Store{
 		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls, Ledger: ledger,
-		Preparer: preparer{a.smdp}, Network: a.core, Catalogue: networks,
+		Preparer: preparer{a.smdp}, Handout: preparer{a.smdp}, Network: a.core, Catalogue: networks,
 		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0], MoveInactive: s.MoveInactive,
 	}
 	a.sims.Register()

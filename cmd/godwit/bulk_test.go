@@ -18,10 +18,10 @@ import (
 // profile, none has two, and each is charged once.
 func TestKilledInTheMiddleOfAnOrder(t *testing.T) {
 	dbtest.EachURL(t, func(t *testing.T, database string) {
-		const total = 6000
+		const stock, total = 10000, 10050 // of a new server, and more than that
 		p := startServer(t, databaseFlag(database))
 		var o bulkOrder
-		if status := p.call(ordersPath, url.Values{"Count": {"6000"}}, &o); status != http.StatusCreated {
+		if status := p.call(ordersPath, url.Values{"Count": {"10050"}, "Partial": {"true"}}, &o); status != http.StatusCreated {
 			t.Fatalf("the order was answered %d", status)
 		}
 		kills := 0
@@ -39,16 +39,19 @@ func TestKilledInTheMiddleOfAnOrder(t *testing.T) {
 		if kills == 0 {
 			t.Error("the order ended before the server was killed")
 		}
-		if o.Status != "completed" || o.Available != total || o.Failed != 0 {
+		if o.Status != "completed" || o.Available != stock || o.Failed != total-stock {
 			t.Fatalf("order %+v", o)
 		}
 		items := readCSV(t, p.body(ordersPath+"/"+o.SID+"/Results.csv"))
 		charges := readCSV(t, p.body("/v1/Charges.csv?OrderSid="+o.SID))
-		if len(items) != total || len(charges) != total {
-			t.Fatalf("%d items, %d charges of %d", len(items), len(charges), total)
+		if len(items) != total || len(charges) != stock {
+			t.Fatalf("%d items, %d charges of %d profiles", len(items), len(charges), stock)
 		}
 		seen := map[string]bool{}
 		for _, item := range items {
+			if item["status"] == "failed" && item["error_code"] == "83500" && item["iccid"] == "" {
+				continue
+			}
 			if item["status"] != "available" || !strings.HasPrefix(item["activation_code"], "LPA:1$") {
 				t.Fatalf("item %v", item)
 			}

@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"slices"
 
+	"godwit/db"
 	"godwit/rsp"
+	"godwit/sim"
 	"godwit/smdp"
 	"godwit/trust"
 )
@@ -29,6 +31,20 @@ func (p preparer) ReleaseProfile(ctx context.Context, calls []rsp.ReleaseProfile
 
 func (p preparer) CancelOrder(ctx context.Context, calls []rsp.CancelOrder) ([]rsp.CancelOrderResult, error) {
 	return p.server.CancelOrders(ctx, smdp.LocalOperator, calls)
+}
+
+// HandOut is the short way of the same: the SM-DP+ shares the domain's database.
+func (p preparer) HandOut(ctx context.Context, tx *db.Tx, wants []sim.Want) (map[int]sim.Handed, error) {
+	asked := make([]smdp.Want, len(wants))
+	for i, w := range wants {
+		asked[i] = smdp.Want(w)
+	}
+	given, err := p.server.HandOut(ctx, tx, asked)
+	ready := make(map[int]sim.Handed, len(given))
+	for i, r := range given {
+		ready[i] = sim.Handed(r)
+	}
+	return ready, err
 }
 
 // outgoing is how this process shows itself to SM-DSs and operators' systems,

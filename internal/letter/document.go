@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -57,6 +58,9 @@ func OpenDocument(t *testing.T, name string) *Document {
 func (d *Document) answer(q *http.Request, a *http.Response, body []byte) error {
 	if d == nil {
 		return nil
+	}
+	if strings.HasPrefix(q.URL.Path, "/v1/ESimProfiles/Orders") {
+		return nil // an extension where the document has a SID
 	}
 	route, params, err := d.router.FindRoute(q)
 	if err != nil {

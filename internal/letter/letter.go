@@ -4,6 +4,7 @@
 //	-- request --              a method and a path, headers, an empty line, a body
 //	-- response 200 --         the answer, compared as JSON; nothing for an empty one
 //	-- response 200 soon --    the same request again until it is answered so
+//	-- file text/csv --        the answer is a file of this kind, compared line by line
 //	-- note --                 for people, like what stands before the first part
 //
 // In an answer "<name>" keeps what stands there and demands the same the next
@@ -17,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -99,6 +101,8 @@ func (r *Reader) part(title []string, body string) {
 			r.Fatalf("%v", err)
 		}
 		r.response(status, body, len(title) > 2)
+	case "file":
+		r.file(title[1], body)
 	default:
 		if r.Part == nil || !r.Part(title, body) {
 			r.Fatalf("unknown part %q", title)
@@ -124,8 +128,11 @@ func (r *Reader) Fill(text string) string {
 func (r *Reader) response(status int, want string, soon bool) {
 	late := time.Now().Add(20 * time.Second)
 	for {
-		got, answer := r.send()
+		got, kind, answer := r.send()
 		problem := ""
+		if got != http.StatusNoContent && !strings.HasPrefix(kind, "application/json") {
+			r.Fatalf("content type %q", kind)
+		}
 		if got != status {
 			problem = fmt.Sprintf("status %d, want %d: %s", got, status, answer)
 		} else if want == "" {
@@ -146,7 +153,7 @@ func (r *Reader) response(status int, want string, soon bool) {
 
 // send sends the request over real HTTP and has the answer checked against the
 // vendor's document.
-func (r *Reader) send() (status int, answer []byte) {
+func (r *Reader) send() (status int, kind string, answer []byte) {
 	head, body, _ := strings.Cut(r.Fill(r.request), "\n\n")
 	lines := strings.Split(head, "\n")
 	method, target, _ := strings.Cut(lines[0], " ")
@@ -170,15 +177,31 @@ func (r *Reader) send() (status int, answer []byte) {
 	if answer, err = io.ReadAll(a.Body); err != nil {
 		r.Fatalf("%v", err)
 	}
-	if kind := a.Header.Get("Content-Type"); a.StatusCode != http.StatusNoContent && !strings.HasPrefix(kind, "application/json") {
-		r.Fatalf("content type %q", kind)
-	}
 	for _, d := range r.Documents {
 		if err := d.answer(q, a, answer); err != nil {
 			r.Fatalf("the vendor's document does not allow this answer: %v\n%s", err, answer)
 		}
 	}
-	return a.StatusCode, answer
+	return a.StatusCode, a.Header.Get("Content-Type"), answer
+}
+
+// file sends the request and compares a file with what the letter says.
+func (r *Reader) file(kind, want string) {
+	status, got, answer := r.send()
+	if media, _, _ := strings.Cut(got, ";"); status != http.StatusOK || media != kind {
+		r.Fatalf("status %d, content type %q: %.500s", status, got, answer)
+	}
+	lines, wanted := strings.Split(strings.TrimSpace(string(answer)), "\n"), strings.Split(want, "\n")
+	for i, line := range lines {
+		found := map[string]string{}
+		if i >= len(wanted) || !r.Match(line, wanted[i], found) {
+			r.Fatalf("line %d of the file is not as in the letter: %s", i+1, line)
+		}
+		maps.Copy(r.Words, found)
+	}
+	if len(lines) != len(wanted) {
+		r.Fatalf("the file has %d lines, want %d", len(lines), len(wanted))
+	}
 }
 
 // compare compares an answer with what the letter says, and returns the
@@ -197,9 +220,7 @@ func (r *Reader) compare(answer []byte, want string) string {
 		_ = json.Indent(&pretty, answer, "", "  ") // it was read as JSON above
 		return problem + "\n" + pretty.String()
 	}
-	for name, value := range found {
-		r.Words[name] = value
-	}
+	maps.Copy(r.Words, found)
 	return ""
 }
 

@@ -309,3 +309,26 @@ func TestSMSRules(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyWaitsForTheSweep counts the jobs that a new command adds: the first
+// one has a job of its own, and the next ones are taken along by it.
+func TestNobodyWaitsForTheSweep(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		one := h.device(t, h.fleet(t, true, true).SID, sim.Active)
+		jobs := func(kind string) (n int) {
+			check(t, d.Read(t.Context(), func(q db.Query) error {
+				return q.QueryRowContext(t.Context(), `select count(*) from river_job where kind = $1`, kind).Scan(&n)
+			}))
+			return n
+		}
+		for range 3 {
+			h.send(t, one, "wake up")
+			_, err := h.SendIP(t.Context(), IPOrder{Account: h.account, SIM: one.SID, Payload: "x", DevicePort: 7})
+			check(t, err)
+			if sms, ip := jobs("command.sms"), jobs("command.ip"); sms != 1 || ip != 1 {
+				t.Fatalf("%d jobs send messages and %d datagrams, want 1 and 1", sms, ip)
+			}
+		}
+	})
+}

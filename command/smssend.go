@@ -30,20 +30,6 @@ const (
 	smsLife     = 24 * time.Hour  // attempts go on for so long
 )
 
-// wakeSMS has the message sent that the transaction is about to store. A job that
-// has yet to begin takes it along.
-func (s *Store) wakeSMS(ctx context.Context, tx *db.Tx) error {
-	var waiting string
-	err := tx.QueryRowContext(ctx, `select sid from sms_command where status = 'queued' and lease = 0 limit 1`+tx.SkipLocked()).Scan(&waiting)
-	if none(err) {
-		return s.Jobs.Add(ctx, tx, smsArgs{})
-	}
-	if err != nil {
-		return fmt.Errorf("look for messages that wait: %w", err)
-	}
-	return nil
-}
-
 // Bound is told that this node is bound to the SMSC again: what waits only for
 // that need not wait any longer.
 func (s *Store) Bound(ctx context.Context) {
@@ -79,8 +65,15 @@ func (s *Store) sendSMS(ctx context.Context) error {
 			return nil // Bound comes back to it
 		}
 		batch, err := s.claimSMS(ctx)
-		if err != nil || len(batch) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(batch) == 0 {
+			more, err := s.waits(ctx, "sms_command")
+			if err != nil || !more {
+				return err
+			}
+			continue // somebody who adds another one has it in hand
 		}
 		// The messages of one Sim keep their order.
 		bySim := map[string][]SMS{}

@@ -69,10 +69,11 @@ func TestKilledAgainAndAgain(t *testing.T) {
 			}
 			w.p.start()
 		}
-		end()
+		w.over.Store(true)
 		w.p.kill()
 		w.leasesLapse()
 		w.p.start()
+		end()
 		w.checkAll()
 	})
 }
@@ -176,7 +177,8 @@ func newWorld(t *testing.T, database string) *world {
 // netAddress is the address of the device of a data session, on this machine.
 func netAddress(n int) net.IP { return net.IPv4(127, 77, 0, byte(n)) }
 
-// begin has everybody act, until the function that it returns is called.
+// begin has everybody act until it is over. The function that it returns waits
+// for what they have begun.
 func (w *world) begin() (end func()) {
 	act := func(step func()) {
 		w.actors.Go(func() {
@@ -203,7 +205,6 @@ func (w *world) begin() (end func()) {
 		})
 	}
 	return func() {
-		w.over.Store(true)
 		w.actors.Wait()
 		if w.t.Failed() {
 			w.t.FailNow()

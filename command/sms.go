@@ -30,6 +30,7 @@ type SMS struct {
 	reference uint16    // see the table
 	messageID string    // the SMSC's
 	doubtAt   time.Time // zero for no doubt
+	claimedAt time.Time // by the job that has it in its hands
 	attempts  int
 }
 

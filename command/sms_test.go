@@ -332,3 +332,30 @@ func TestNobodyWaitsForTheSweep(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowSMSC has a batch take longer than its lease: who comes second by then
+// is the only one who sends.
+func TestSlowSMSC(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		one := h.device(t, h.fleet(t, true, true).SID, sim.Active)
+		m := h.send(t, one, "once")
+		slow, err := h.claimSMS(t.Context())
+		check(t, err)
+		h.pass(smsLease + time.Second)
+		next, err := h.claimSMS(t.Context())
+		check(t, err)
+		if len(slow) != 1 || len(next) != 1 {
+			t.Fatalf("claimed %v and %v", slow, next)
+		}
+		check(t, h.submit(t.Context(), slow[0]))
+		if n := len(h.smsc.Accepted()); n != 0 {
+			t.Errorf("the SMSC has %d messages, want 0: the claim had lapsed", n)
+		}
+		h.pass(smsFresh + time.Second) // still below the lease
+		check(t, h.submit(t.Context(), next[0]))
+		h.wantSMS(t, m, Sent)
+		if n := len(h.smsc.Accepted()); n != 1 {
+			t.Errorf("the SMSC has %d messages, want 1", n)
+		}
+	})
+}

@@ -46,4 +46,4 @@ check:
 
 # The race detector where goroutines share memory; it needs a C compiler.
 race:
-	go test -race ./db ./jobs ./callback ./account ./event
+	go test -race ./db ./jobs ./callback ./account ./event ./smsc ./usage ./web

@@ -95,6 +95,33 @@ func (s *Store) Register() {
 	s.Jobs.Every("command.ip", sweep, ipArgs{})
 }
 
+// wake has the command sent that the transaction is about to store, and has not
+// stored yet. A job that has yet to begin takes it along: where another command
+// waits, there is one, and the lock on that command's row keeps the job from its
+// end until this transaction's.
+func (s *Store) wake(ctx context.Context, tx *db.Tx, table string, job jobs.Args) error {
+	var waiting string
+	err := tx.QueryRowContext(ctx, `select sid from `+table+` where status = 'queued' and lease = 0 limit 1`+tx.SkipLocked()).Scan(&waiting)
+	if none(err) {
+		return s.Jobs.Add(ctx, tx, job)
+	}
+	if err != nil {
+		return fmt.Errorf("look for commands that wait: %w", err)
+	}
+	return nil
+}
+
+// waits reports whether a command waits that no job has had in its hands.
+func (s *Store) waits(ctx context.Context, table string) (more bool, err error) {
+	err = s.DB.Read(ctx, func(q db.Query) error {
+		return q.QueryRowContext(ctx, `select exists (select 1 from `+table+` where status = 'queued' and lease = 0)`).Scan(&more)
+	})
+	if err != nil {
+		err = fmt.Errorf("look for commands that wait: %w", err)
+	}
+	return more, err
+}
+
 // now returns the time as it is stored: in whole microseconds.
 func (s *Store) now() time.Time {
 	if s.Now != nil {

@@ -119,14 +119,8 @@ func (s *Store) SendIP(ctx context.Context, o IPOrder) (m IP, err error) {
 			SID: freshSID(IPPrefix), Account: o.Account, SIM: one.SID, ICCID: one.ICCID, Direction: ToSim, Status: Queued,
 			DevicePort: o.DevicePort, PayloadType: o.PayloadType, Payload: o.Payload, Callback: o.Callback, CreatedAt: now, UpdatedAt: now,
 		}
-		var waiting string
-		switch err := tx.QueryRowContext(ctx, `select sid from ip_command where status = 'queued' and lease = 0 limit 1`+tx.SkipLocked()).Scan(&waiting); {
-		case none(err):
-			if err := s.Jobs.Add(ctx, tx, ipArgs{}); err != nil {
-				return err
-			}
-		case err != nil:
-			return fmt.Errorf("look for IP commands that wait: %w", err)
+		if err := s.wake(ctx, tx, "ip_command", ipArgs{}); err != nil {
+			return err
 		}
 		if err := insertIP(ctx, tx, m); err != nil {
 			return err

@@ -47,8 +47,15 @@ func (s *Store) sendIP(ctx context.Context) error {
 			}
 			return nil
 		})
-		if err != nil || len(batch) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(batch) == 0 {
+			more, err := s.waits(ctx, "ip_command")
+			if err != nil || !more {
+				return err
+			}
+			continue // somebody who adds another one has it in hand
 		}
 		var trouble error
 		for i := range batch {

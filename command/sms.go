@@ -30,6 +30,7 @@ type SMS struct {
 	reference uint16    // see the table
 	messageID string    // the SMSC's
 	doubtAt   time.Time // zero for no doubt
+	claimedAt time.Time // by the job that has it in its hands
 	attempts  int
 }
 
@@ -69,6 +70,9 @@ func (s *Store) SendSMS(ctx context.Context, account, ref, payload string, tell 
 			SID: freshSID(SMSPrefix), Account: account, SIM: one.SID, Direction: ToSim, Status: Queued, Payload: payload,
 			Callback: tell, CreatedAt: now, UpdatedAt: now, reference: uint16(1 + rand.N(0xFFFF)),
 		}
+		if err := s.wake(ctx, tx, "sms_command", smsArgs{}); err != nil {
+			return err
+		}
 		if err := insertSMS(ctx, tx, m); err != nil {
 			return err
 		}
@@ -77,7 +81,7 @@ func (s *Store) SendSMS(ctx context.Context, account, ref, payload string, tell 
 		}); err != nil {
 			return err
 		}
-		return s.wakeSMS(ctx, tx)
+		return nil
 	})
 	return m, err
 }

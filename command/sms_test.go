@@ -309,3 +309,53 @@ func TestSMSRules(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyWaitsForTheSweep counts the jobs that a new command adds: the first
+// one has a job of its own, and the next ones are taken along by it.
+func TestNobodyWaitsForTheSweep(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		one := h.device(t, h.fleet(t, true, true).SID, sim.Active)
+		jobs := func(kind string) (n int) {
+			check(t, d.Read(t.Context(), func(q db.Query) error {
+				return q.QueryRowContext(t.Context(), `select count(*) from river_job where kind = $1`, kind).Scan(&n)
+			}))
+			return n
+		}
+		for range 3 {
+			h.send(t, one, "wake up")
+			_, err := h.SendIP(t.Context(), IPOrder{Account: h.account, SIM: one.SID, Payload: "x", DevicePort: 7})
+			check(t, err)
+			if sms, ip := jobs("command.sms"), jobs("command.ip"); sms != 1 || ip != 1 {
+				t.Fatalf("%d jobs send messages and %d datagrams, want 1 and 1", sms, ip)
+			}
+		}
+	})
+}
+
+// TestSlowSMSC has a batch take longer than its lease: who comes second by then
+// is the only one who sends.
+func TestSlowSMSC(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		one := h.device(t, h.fleet(t, true, true).SID, sim.Active)
+		m := h.send(t, one, "once")
+		slow, err := h.claimSMS(t.Context())
+		check(t, err)
+		h.pass(smsLease + time.Second)
+		next, err := h.claimSMS(t.Context())
+		check(t, err)
+		if len(slow) != 1 || len(next) != 1 {
+			t.Fatalf("claimed %v and %v", slow, next)
+		}
+		check(t, h.submit(t.Context(), slow[0]))
+		if n := len(h.smsc.Accepted()); n != 0 {
+			t.Errorf("the SMSC has %d messages, want 0: the claim had lapsed", n)
+		}
+		h.pass(smsFresh + time.Second) // still below the lease
+		check(t, h.submit(t.Context(), next[0]))
+		h.wantSMS(t, m, Sent)
+		if n := len(h.smsc.Accepted()); n != 1 {
+			t.Errorf("the SMSC has %d messages, want 1", n)
+		}
+	})
+}

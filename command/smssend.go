@@ -28,21 +28,10 @@ const (
 	smsParallel = 64              // Sims at a time; the client's window bounds what is under way
 	smsLease    = 2 * time.Minute // also how long a receipt may take to end a doubt
 	smsLife     = 24 * time.Hour  // attempts go on for so long
+	// A claim that is older is renewed before the message is handed over. With
+	// the client's wait for a turn and for the answer it stays below a lease.
+	smsFresh = 20 * time.Second
 )
-
-// wakeSMS has the message sent that the transaction is about to store. A job that
-// has yet to begin takes it along.
-func (s *Store) wakeSMS(ctx context.Context, tx *db.Tx) error {
-	var waiting string
-	err := tx.QueryRowContext(ctx, `select sid from sms_command where status = 'queued' and lease = 0 limit 1`+tx.SkipLocked()).Scan(&waiting)
-	if none(err) {
-		return s.Jobs.Add(ctx, tx, smsArgs{})
-	}
-	if err != nil {
-		return fmt.Errorf("look for messages that wait: %w", err)
-	}
-	return nil
-}
 
 // Bound is told that this node is bound to the SMSC again: what waits only for
 // that need not wait any longer.
@@ -79,8 +68,15 @@ func (s *Store) sendSMS(ctx context.Context) error {
 			return nil // Bound comes back to it
 		}
 		batch, err := s.claimSMS(ctx)
-		if err != nil || len(batch) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(batch) == 0 {
+			more, err := s.waits(ctx, "sms_command")
+			if err != nil || !more {
+				return err
+			}
+			continue // somebody who adds another one has it in hand
 		}
 		// The messages of one Sim keep their order.
 		bySim := map[string][]SMS{}
@@ -117,6 +113,7 @@ func (s *Store) claimSMS(ctx context.Context) (batch []SMS, err error) {
 		}
 		for i := range batch {
 			m := &batch[i]
+			m.claimedAt = now
 			if _, err := tx.ExecContext(ctx, `update sms_command set lease = $1, doubt_at = $2, attempts = attempts + 1 where sid = $3`,
 				now.Add(smsLease).UnixMicro(), now.UnixMicro(), m.SID); err != nil {
 				return fmt.Errorf("claim SMS command %s: %w", m.SID, err)
@@ -146,12 +143,37 @@ func (s *Store) submit(ctx context.Context, m SMS) error {
 	if err != nil {
 		return s.settle(ctx, m, "", err)
 	}
-	id, err := s.SMSC.Submit(ctx, smsc.Message{To: to, Text: m.Payload, Reference: m.reference, Validity: life})
-	if errors.Is(err, smsc.ErrDoubt) {
+	if ours, err := s.renew(ctx, &m); err != nil || !ours {
+		return err
+	}
+	id, told := s.SMSC.Submit(ctx, smsc.Message{To: to, Text: m.Payload, Reference: m.reference, Validity: life})
+	if errors.Is(told, smsc.ErrDoubt) {
 		slog.WarnContext(ctx, "the SMSC's answer to a message was lost", "sid", m.SID)
 		return nil // the doubt stands, and the lease runs
 	}
-	return s.settle(ctx, m, id, err)
+	return s.settle(ctx, m, id, told)
+}
+
+// renew keeps a claim that has become old while others had their turn: behind a
+// slow SMSC a batch takes longer than a lease. It reports whether the message is
+// still ours; one whose lease has lapsed may be in another job's hands.
+func (s *Store) renew(ctx context.Context, m *SMS) (ours bool, err error) {
+	now := s.now()
+	if now.Sub(m.claimedAt) < smsFresh {
+		return true, nil
+	}
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		done, err := tx.ExecContext(ctx, `update sms_command set lease = $1, doubt_at = $2 where sid = $3 and status = 'queued' and lease = $4`,
+			now.Add(smsLease).UnixMicro(), now.UnixMicro(), m.SID, m.claimedAt.Add(smsLease).UnixMicro())
+		if err != nil {
+			return fmt.Errorf("keep SMS command %s: %w", m.SID, err)
+		}
+		n, err := done.RowsAffected()
+		ours = n == 1
+		return err
+	})
+	m.claimedAt = now
+	return ours, err
 }
 
 // errLate ends a message that could not be handed over in time.

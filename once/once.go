@@ -26,8 +26,9 @@ const Remembered = 24 * time.Hour
 
 // A Keeper keeps keys and answers.
 type Keeper struct {
-	DB  *db.DB
-	Now func() time.Time // the clock, time.Now if nil
+	DB    *db.DB
+	Now   func() time.Time // the clock, time.Now if nil
+	Began time.Time        // when this process began, zero if that does not matter
 }
 
 func (k *Keeper) now() time.Time {
@@ -49,7 +50,14 @@ type Answer struct {
 	ContentType string
 	Body        []byte
 	Subject     string // SID of what the request has made
+
+	// Patience is how long the answer may still come where Status is zero: not
+	// at all if the process that owed it is known to be dead.
+	Patience time.Duration
 }
+
+// patience is how long after a key was written its answer is written too.
+const patience = 5 * time.Second
 
 // Errors of [Keeper.Find] and of transactions under [Keeper.Along].
 var (
@@ -64,10 +72,11 @@ var (
 // for one that was not.
 func (k *Keeper) Find(ctx context.Context, account, key string, digest Digest) (a Answer, ok bool, err error) {
 	var had []byte
+	var at int64
 	err = k.DB.Read(ctx, func(q db.Query) error {
-		return q.QueryRowContext(ctx, `select digest, subject, status, content_type, body from request_once
+		return q.QueryRowContext(ctx, `select digest, subject, status, content_type, body, created_at from request_once
 			where account_sid = $1 and key = $2 and created_at >= $3`, account, key, db.Micros(k.now().Add(-Remembered))).
-			Scan(&had, &a.Subject, &a.Status, &a.ContentType, &a.Body)
+			Scan(&had, &a.Subject, &a.Status, &a.ContentType, &a.Body, &at)
 	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -76,6 +85,11 @@ func (k *Keeper) Find(ctx context.Context, account, key string, digest Digest) (
 		return Answer{}, false, fmt.Errorf("look for an earlier request: %w", err)
 	case string(had) != string(digest[:]):
 		return Answer{}, false, ErrOther
+	}
+	// A SQLite file has one server: what was written before it began is nobody's
+	// work any more.
+	if written := db.Time(at); k.DB.Postgres() || !written.Before(k.Began) {
+		a.Patience = max(0, written.Add(patience).Sub(k.now()))
 	}
 	return a, true, nil
 }

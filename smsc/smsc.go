@@ -72,6 +72,7 @@ type Options struct {
 	Rate       int           // messages a second, no limit
 	Enquire    time.Duration // ask after a silent link, 30 s
 	Patience   time.Duration // for one answer, 30 s
+	Turn       time.Duration // how long a message waits for its turn before it is left, 40 s if zero
 	Hold       time.Duration // first pause when the SMSC throttles, doubled while it goes on; 500 ms
 	Pause      time.Duration // before the second attempt to connect, doubled from there on; 1 s
 	MaxPause   time.Duration // where doubling ends, a minute
@@ -110,6 +111,7 @@ func New(o Options) *Client {
 	o.Window = or(o.Window, 16)
 	o.Enquire = or(o.Enquire, 30*time.Second)
 	o.Patience = or(o.Patience, 30*time.Second)
+	o.Turn = or(o.Turn, 40*time.Second)
 	o.Pause = or(o.Pause, time.Second)
 	o.MaxPause = or(o.MaxPause, time.Minute)
 	o.Hold = or(o.Hold, 500*time.Millisecond)
@@ -200,19 +202,21 @@ func (c *Client) Ready() bool { return c.current() != nil }
 
 // Submit hands a message to the SMSC and returns the identifier under which the
 // SMSC has accepted it. The error is [ErrUnbound], [ErrDoubt], a [*Refusal] or
-// that of ctx, while the message has not left.
+// that of a context whose time is over, while the message has not left.
 func (c *Client) Submit(ctx context.Context, m Message) (id string, err error) {
 	defer func() { submitted.WithLabelValues(outcome(err)).Inc() }()
 	if c.current() == nil {
 		return "", ErrUnbound
 	}
+	turn, cancel := context.WithTimeout(ctx, c.options.Turn)
+	defer cancel()
 	select {
 	case c.window <- struct{}{}:
 		defer func() { <-c.window }()
-	case <-ctx.Done():
-		return "", ctx.Err()
+	case <-turn.Done():
+		return "", turn.Err()
 	}
-	if err := c.pace.wait(ctx); err != nil {
+	if err := c.pace.wait(turn); err != nil {
 		return "", err
 	}
 	l := c.current()

@@ -87,7 +87,7 @@ func TestRADIUS(t *testing.T) {
 		check(t, err)
 		to := h.listen(t, Client{netip.MustParsePrefix("127.0.0.0/8"), db.Secret("of the whole network")}, right)
 
-		at := h.now.Add(-30 * time.Minute)
+		at := h.clock().Add(-30 * time.Minute)
 		start := packet(rfc2866.AcctStatusType_Value_Start, "a1", imsi, at, 0, 0, 0)
 		first := packet(rfc2866.AcctStatusType_Value_InterimUpdate, "a1", imsi, at.Add(5*time.Minute), 300, 1000, 2000)
 		second := packet(rfc2866.AcctStatusType_Value_InterimUpdate, "a1", imsi, at.Add(10*time.Minute), 600, 5<<32, 3000)

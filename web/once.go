@@ -29,8 +29,8 @@ const (
 	// inMemory is how much of a body is kept in memory while it is read for
 	// its hash; what is larger goes to a temporary file.
 	inMemory = 1 << 20
-	// oncePatience is how long a repeated request waits for the answer of the
-	// first, which is still being written.
+	// oncePatience is how long a request that was the second waits for the key of
+	// the first to be seen.
 	oncePatience = 5 * time.Second
 	oncePause    = 20 * time.Millisecond
 )
@@ -91,11 +91,10 @@ func (d *Door) replay(w http.ResponseWriter, r *Request, key string, digest once
 			w.WriteHeader(a.Status)
 			_, _ = w.Write(a.Body) // an error here means that the client has gone
 			return true, nil
-		case time.Now().After(deadline):
-			if !ok {
-				return false, nil
-			}
+		case ok && a.Patience <= 0:
 			return true, d.reconstruct(w, r, a)
+		case !ok && time.Now().After(deadline):
+			return false, nil
 		}
 		pause := time.NewTimer(oncePause)
 		select {
@@ -108,24 +107,33 @@ func (d *Door) replay(w http.ResponseWriter, r *Request, key string, digest once
 }
 
 // reconstruct answers for a request that was carried out by a process that died
-// before it had answered: with the thing as it is now.
+// before it had answered: with the thing as it is now, whether the request made
+// it or changed it.
 func (d *Door) reconstruct(w http.ResponseWriter, r *Request, a once.Answer) error {
-	again := r.Clone(r.Context())
-	again.Method, again.Body = http.MethodGet, http.NoBody
-	again.URL.Path = strings.TrimSuffix(r.URL.Path, "/") + "/" + a.Subject
-	again.URL.RawPath, again.URL.RawQuery = "", ""
-	there := *r
-	there.Request = again
-	handler, err := d.Routes.find(w, &there)
-	if err == nil && a.Subject != "" {
-		w.Header().Set(replayedHeader, "true")
-		if err = handler(&created{w}, &there); err == nil {
-			return nil
-		}
+	path := strings.TrimSuffix(strings.TrimSuffix(r.URL.Path, "/"), ".json")
+	w.Header().Set(replayedHeader, "true")
+	if a.Subject != "" && d.show(&created{w}, r, path+"/"+a.Subject) == nil || d.show(w, r, path) == nil {
+		return nil
 	}
 	w.Header().Del("Allow")
 	w.Header().Del(replayedHeader)
 	return fault.New(fault.Conflict, "The first request with this %s was carried out (%s), but its answer was lost; look at the resource", onceHeader, a.Subject)
+}
+
+// show answers like a GET, if the path leads to one thing and not to a list.
+func (d *Door) show(w http.ResponseWriter, r *Request, path string) error {
+	there := *r
+	there.Request = r.Clone(r.Context())
+	there.Method, there.Body = http.MethodGet, http.NoBody
+	there.URL.Path, there.URL.RawPath, there.URL.RawQuery = path, "", ""
+	handler, err := d.Routes.find(w, &there)
+	if err != nil {
+		return err
+	}
+	if !strings.HasSuffix(there.Route.Path, "}") {
+		return NotFound(&there)
+	}
+	return handler(w, &there)
 }
 
 // created turns the status of a read into that of a creation.

@@ -2,14 +2,17 @@ package main
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"godwit/db"
 	"godwit/db/dbtest"
 )
 
@@ -175,4 +178,72 @@ func readCSV(t *testing.T, text string) []map[string]string {
 		list = append(list, row)
 	}
 	return list
+}
+
+// TestAnswerLost takes away the answers that were kept, as a crash between a
+// change and its answer does: whoever asks again is answered with the thing,
+// whether it was made or changed.
+func TestAnswerLost(t *testing.T) {
+	dbtest.EachURL(t, func(t *testing.T, database string) {
+		p := startServer(t, databaseFlag(database))
+		var access, fleet, profile struct{ SID, Status string }
+		requests := []struct {
+			path          string
+			form          url.Values
+			status, again int
+			into          *struct{ SID, Status string }
+		}{
+			{"/v1/NetworkAccessProfiles", url.Values{"UniqueName": {"all"}}, 201, 201, &access},
+			{"/v1/Fleets", url.Values{"UniqueName": {"field"}, "NetworkAccessProfile": {"all"}}, 201, 201, &fleet},
+			{"/v1/Fleets/field", url.Values{"DataLimit": {"7"}}, 200, 200, &fleet},
+			{"/v1/ESimProfiles.json", url.Values{"GenerateMatchingId": {"true"}}, 201, 201, &profile},
+			// What no single resource shows: the caller is told where to look.
+			{"/v1/NetworkAccessProfiles/all/Networks", url.Values{"Network": {"HWbfb5e5cebc1af5cd3a9bb3b6e0fd2c6f"}}, 0, http.StatusConflict, nil},
+		}
+		ask := func(i int) (int, string, bool) {
+			request, err := http.NewRequest(http.MethodPost, p.credentials.BaseURL+requests[i].path, strings.NewReader(requests[i].form.Encode()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.SetBasicAuth(p.credentials.AccountSID, p.credentials.AuthToken)
+			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			request.Header.Set("Idempotency-Key", strconv.Itoa(i))
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return response.StatusCode, readAll(t, response), response.Header.Get("Idempotency-Replayed") == "true"
+		}
+		var networks struct{ Networks []struct{ SID string } }
+		p.call("/v1/Networks?PageSize=1", nil, &networks)
+		requests[4].form.Set("Network", networks.Networks[0].SID)
+		for i, r := range requests {
+			status, body, _ := ask(i)
+			if r.status != 0 && status != r.status || status >= 300 {
+				t.Fatalf("%s: %d %s", r.path, status, body)
+			}
+			if r.into != nil {
+				if err := json.Unmarshal([]byte(body), r.into); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		p.kill()
+		d := p.database(dataFlags{})
+		if err := d.Write(t.Context(), func(tx *db.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `update request_once set status = 0, content_type = '', body = null`)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		p.start()
+		for i, r := range requests {
+			status, body, replayed := ask(i)
+			var got struct{ SID string }
+			_ = json.Unmarshal([]byte(body), &got)
+			if status != r.again || replayed != (r.into != nil) || r.into != nil && got.SID != r.into.SID {
+				t.Errorf("%s again: %d %s, want %d and %+v", r.path, status, body, r.again, r.into)
+			}
+		}
+	})
 }

@@ -73,6 +73,10 @@ type LPA struct {
 	// decide alone then.
 	AnyCI bool
 
+	// Deliver, if set, takes notifications in place of their servers, for an
+	// assistant whose eIM passes them on. It returns when the receiver has it.
+	Deliver func(context.Context, *rsp.PendingNotification) error
+
 	// Progress, if set, is called at the end of every step.
 	Progress func(Progress)
 }

@@ -159,7 +159,7 @@ func (d *Device) boot(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the eUICC: %w", err)
 	}
-	d.chip = &watchedChip{Chip: chip, device: d}
+	d.chip, d.truth.known = &watchedChip{Chip: chip, device: d}, false
 	if d.agent == nil {
 		if err := d.loadAgent(); err != nil {
 			return err

@@ -28,6 +28,7 @@ type truth struct {
 	covered   map[ident.ICCID]time.Time // from when on the profile has a network
 	executed  map[string]map[int64]bool // numbers of the results, by eimTransactionId
 	back      map[string]bool           // packages that were rolled back
+	ever      []ident.ICCID             // profiles that were found enabled
 }
 
 // heard hears what the chip says, whether or not the agent lives to hear it.
@@ -103,26 +104,48 @@ func (d *Device) look() (list []Held, err error) {
 		h := Held{ICCID: p.ICCID, Enabled: p.Enabled != nil && *p.Enabled}
 		if h.Enabled {
 			d.truth.enabled = h.ICCID
+			if !slices.Contains(d.truth.ever, h.ICCID) {
+				d.truth.ever = append(d.truth.ever, h.ICCID)
+			}
 		}
 		list = append(list, h)
 	}
 	return list, nil
 }
 
-// Content returns the profiles that are on the chip, and every installation that
-// it has confirmed since the lab began, in order.
-func (d *Device) Content() (held []Held, installed []ident.ICCID, err error) {
-	d.busy.Lock()
+// peek returns what a device holds and what the server calls it, if it is not at
+// work and has enrolled.
+func (d *Device) peek() (id string, held []Held, ok bool) {
+	if !d.busy.TryLock() {
+		return "", nil, false
+	}
 	defer d.busy.Unlock()
-	held, err = d.look()
-	return held, slices.Clone(d.truth.installed), err
+	if d.agent == nil {
+		return "", nil, false
+	}
+	held, err := d.look()
+	return d.agent.DeviceID, held, err == nil
 }
 
-// Twice returns the eimTransactionIds of packages that the chip has executed more
-// than once.
-func (d *Device) Twice() (ids []string) {
+// witness returns what the chip has to say.
+func (d *Device) witness() (*Witness, error) {
 	d.busy.Lock()
 	defer d.busy.Unlock()
+	w := &Witness{
+		EID: d.plan.EID, Name: d.plan.Name, Hopeless: d.plan.Hopeless(),
+		Installed: slices.Clone(d.truth.installed), Enabled: slices.Clone(d.truth.ever), Twice: d.twice(),
+	}
+	if d.agent == nil {
+		return w, nil // it has never come so far as to have a chip that does something
+	}
+	var err error
+	w.Held, err = d.look()
+	return w, err
+}
+
+// twice returns the eimTransactionIds of packages that the chip has executed more
+// than once.
+func (d *Device) twice() (ids []string) {
 	for id, numbers := range d.truth.executed {
 		most := 1
 		if d.truth.back[id] {
@@ -133,13 +156,6 @@ func (d *Device) Twice() (ids []string) {
 		}
 	}
 	return ids
-}
-
-// Executed returns how many packages the chip has executed.
-func (d *Device) Executed() int {
-	d.busy.Lock()
-	defer d.busy.Unlock()
-	return len(d.truth.executed)
 }
 
 // A watchedChip passes everything on, notes what was done, and damages packages
@@ -162,6 +178,8 @@ func (c *watchedChip) LoadPackage(der []byte) ([]byte, error) {
 	if err == nil {
 		c.note(result)
 	}
+	// An error of ours is not to hide what the chip has done; look again later.
+	_, _ = d.look()
 	return result, err
 }
 
@@ -169,6 +187,9 @@ func (c *watchedChip) Results() ([][]byte, error) {
 	list, err := c.Chip.Results()
 	for _, r := range list {
 		c.note(r)
+	}
+	if !c.device.truth.known { // what was interrupted has been finished
+		_, _ = c.device.look()
 	}
 	return list, err
 }

@@ -35,7 +35,7 @@ type server struct {
 
 	results []*rsp.InstallationResult
 	other   []rsp.NotificationMetadata
-	seen    map[string]bool // notifications, by content
+	seen    map[int64]bool // notifications
 
 	run *dpRun
 }
@@ -173,13 +173,14 @@ func (s *server) take(der []byte) error {
 	if err != nil {
 		return err
 	}
-	if s.seen[string(der)] {
+	// A server may hear of a thing twice; the number says that it is the same.
+	if s.seen[p.Metadata.Sequence] {
 		return nil
 	}
 	if s.seen == nil {
-		s.seen = map[string]bool{}
+		s.seen = map[int64]bool{}
 	}
-	s.seen[string(der)] = true
+	s.seen[p.Metadata.Sequence] = true
 	if !p.Installation {
 		n, err := p.VerifyOther(s.chip.EUICC.PublicKey)
 		if err == nil {

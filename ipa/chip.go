@@ -101,37 +101,24 @@ func (s *sgp32) LoadPackage(der []byte) ([]byte, error) {
 
 // Results asks for the list of package results. SGP.32 v1.2, 5.9.11.
 func (s *sgp32) Results() ([][]byte, error) {
-	request := tlv.AppendNested(nil, rsp.TagRetrieveNotifications, func(dst []byte) []byte {
-		return tlv.AppendNested(dst, 0xA0, func(dst []byte) []byte { return tlv.Append(dst, 0x82, nil) })
-	})
+	return ask(s, "RetrieveNotificationsList", iot.AppendRetrieveResults(nil), iot.ParseResults)
+}
+
+// ask sends a request and reads the answer.
+func ask[T any](s *sgp32, function string, request []byte, parse func([]byte) (T, error)) (T, error) {
+	var zero T
 	answer, err := s.lpa.StoreData(request)
 	if err != nil {
-		return nil, fmt.Errorf("RetrieveNotificationsList: %w", err)
+		return zero, fmt.Errorf("%s: %w", function, err)
 	}
-	e, err := tlv.ParseTag(answer, rsp.TagRetrieveNotifications)
+	v, err := parse(answer)
+	if refused, ok := errors.AsType[*rsp.ListError](err); ok {
+		return zero, &lpa.ChipError{Function: function, Code: refused.Code}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("RetrieveNotificationsList: %w", err)
+		return zero, fmt.Errorf("%s: %w", function, err)
 	}
-	if len(e.Value) == 0 {
-		return nil, nil
-	}
-	arm, err := tlv.Parse(e.Value)
-	if err != nil {
-		return nil, fmt.Errorf("RetrieveNotificationsList: %w", err)
-	}
-	if arm.Tag == 0x81 {
-		code, err := tlv.DecodeInt(arm.Value)
-		return nil, errors.Join(err, &lpa.ChipError{Function: "RetrieveNotificationsList", Code: code})
-	}
-	var out [][]byte
-	for r := arm.Reader(); !r.Empty(); {
-		e := r.Element(iot.TagPackage)
-		if err := r.Err(); err != nil {
-			return nil, fmt.Errorf("RetrieveNotificationsList: %w", err)
-		}
-		out = append(out, e.Raw)
-	}
-	return out, nil
+	return v, nil
 }
 
 func (s *sgp32) Remove(sequence int64) error { return removed(s.lpa.Remove(sequence)) }
@@ -144,160 +131,50 @@ func removed(err error) error {
 	return err
 }
 
-// Certificates asks for the certificates. SGP.32 v1.2, 5.9.5. Fields come with
-// the SEQUENCE of a certificate or with its tag in that place.
+// Certificates asks for the certificates. SGP.32 v1.2, 5.9.5.
 func (s *sgp32) Certificates(ci []byte) (eum, euicc []byte, err error) {
-	request := tlv.AppendNested(nil, iot.TagGetCerts, func(dst []byte) []byte {
-		if ci == nil {
-			return dst
-		}
-		return tlv.Append(dst, 0x80, ci)
-	})
-	answer, err := s.lpa.StoreData(request)
+	p, err := ask(s, "GetCerts", iot.AppendGetCerts(nil, ci), iot.ParseCerts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("GetCerts: %w", err)
+		return nil, nil, err
 	}
-	e, err := tlv.ParseTag(answer, iot.TagGetCerts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("GetCerts: %w", err)
+	if p.Error != 0 {
+		return nil, nil, &lpa.ChipError{Function: "GetCerts", Code: p.Error}
 	}
-	arm, err := tlv.Parse(e.Value)
-	if err != nil {
-		return nil, nil, fmt.Errorf("GetCerts: %w", err)
-	}
-	if arm.Tag == 0x81 || arm.Tag == tlv.Integer {
-		code, err := tlv.DecodeInt(arm.Value)
-		return nil, nil, errors.Join(err, &lpa.ChipError{Function: "GetCerts", Code: code})
-	}
-	r := arm.Reader()
-	first, second := r.Element(0xA5), r.Element(0xA6)
-	if err := r.Err(); err != nil {
-		return nil, nil, fmt.Errorf("GetCerts: %w", err)
-	}
-	return certificate(first), certificate(second), nil
-}
-
-// certificate returns the whole certificate that an implicitly tagged element
-// stands for.
-func certificate(e tlv.Element) []byte {
-	if inner, rest, err := tlv.Next(e.Value); err == nil && len(rest) == 0 && inner.Tag == tlv.Sequence {
-		return inner.Raw
-	}
-	return tlv.Append(nil, tlv.Sequence, e.Value)
+	return p.EUM, p.EUICC, nil
 }
 
 // Eims asks for the configuration data of all eIMs. SGP.32 v1.2, 5.9.18.
 func (s *sgp32) Eims() ([]iot.EimConfiguration, error) {
-	answer, err := s.lpa.StoreData(rsp.AppendEmpty(nil, iot.TagGetEimConfiguration))
-	if err != nil {
-		return nil, fmt.Errorf("GetEimConfigurationData: %w", err)
-	}
-	e, err := tlv.ParseTag(answer, iot.TagGetEimConfiguration)
-	if err != nil {
-		return nil, fmt.Errorf("GetEimConfigurationData: %w", err)
-	}
-	r := e.Reader()
-	list := r.Sub(0xA0)
-	if err := r.Err(); err != nil {
-		return nil, fmt.Errorf("GetEimConfigurationData: %w", err)
-	}
-	var out []iot.EimConfiguration
-	for !list.Empty() && len(out) < iot.MaxEims {
-		e := list.Element(tlv.Sequence)
-		if err := list.Err(); err != nil {
-			return nil, fmt.Errorf("GetEimConfigurationData: %w", err)
-		}
-		c, err := iot.ParseEimConfiguration(e.Raw)
-		if err != nil {
-			return nil, fmt.Errorf("GetEimConfigurationData: %w", err)
-		}
-		out = append(out, *c)
-	}
-	return out, nil
+	return ask(s, "GetEimConfigurationData", iot.AppendGetEimConfiguration(nil, ""), iot.ParseEimConfigurations)
 }
 
 // AddInitialEim stores the first eIMs. SGP.32 v1.2, 5.9.4.
 func (s *sgp32) AddInitialEim(list []iot.EimConfiguration) ([]*int64, error) {
-	request := tlv.AppendNested(nil, iot.TagAddInitialEim, func(dst []byte) []byte {
-		return tlv.AppendNested(dst, 0xA0, func(dst []byte) []byte {
-			for i := range list {
-				dst = list[i].Append(dst)
-			}
-			return dst
-		})
-	})
-	answer, err := s.lpa.StoreData(request)
+	p, err := ask(s, "AddInitialEim", iot.AppendAddInitialEim(nil, list), iot.ParseAddInitialEimResult)
 	if err != nil {
-		return nil, fmt.Errorf("AddInitialEim: %w", err)
+		return nil, err
 	}
-	e, err := tlv.ParseTag(answer, iot.TagAddInitialEim)
-	if err != nil {
-		return nil, fmt.Errorf("AddInitialEim: %w", err)
+	if p.Error != 0 {
+		return nil, &lpa.ChipError{Function: "AddInitialEim", Code: p.Error}
 	}
-	arm, err := tlv.Parse(e.Value)
-	if err != nil {
-		return nil, fmt.Errorf("AddInitialEim: %w", err)
-	}
-	if arm.Tag != 0xA0 {
-		code, err := tlv.DecodeInt(arm.Value)
-		return nil, errors.Join(err, &lpa.ChipError{Function: "AddInitialEim", Code: code})
-	}
-	tokens := make([]*int64, 0, len(list))
-	for r := arm.Reader(); !r.Empty(); {
-		e := r.Next()
-		if err := r.Err(); err != nil {
-			return nil, fmt.Errorf("AddInitialEim: %w", err)
-		}
-		var token *int64
-		if e.Tag == 0x84 {
-			n, err := tlv.DecodeInt(e.Value)
-			if err != nil {
-				return nil, fmt.Errorf("AddInitialEim: %w", err)
-			}
-			token = &n
-		}
-		tokens = append(tokens, token)
-	}
-	return tokens, nil
+	return p.Tokens, nil
 }
 
 // Rollback goes back. SGP.32 v1.2, 5.9.16.
-func (s *sgp32) Rollback() ([]byte, error) {
-	answer, err := s.lpa.StoreData(refresh(iot.TagProfileRollback))
-	if err != nil {
-		return nil, fmt.Errorf("ProfileRollback: %w", err)
+func (s *sgp32) Rollback() (result []byte, err error) {
+	code, err := ask(s, "ProfileRollback", iot.AppendRefresh(nil, iot.TagProfileRollback, true), func(der []byte) (code int64, err error) {
+		code, result, err = iot.ParseRollback(der)
+		return code, err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case code != rsp.ResultOK:
+		return result, &lpa.ChipError{Function: "ProfileRollback", Code: code}
+	case result == nil:
+		return nil, errors.New("ProfileRollback: the eUICC gave no result")
 	}
-	e, err := tlv.ParseTag(answer, iot.TagProfileRollback)
-	if err != nil {
-		return nil, fmt.Errorf("ProfileRollback: %w", err)
-	}
-	r := e.Reader()
-	code := r.Int(either(r.Peek()))
-	result, found := r.Optional(iot.TagPackage)
-	if err := r.Err(); err != nil {
-		return nil, fmt.Errorf("ProfileRollback: %w", err)
-	}
-	if code != rsp.ResultOK {
-		return result.Raw, &lpa.ChipError{Function: "ProfileRollback", Code: code}
-	}
-	if !found {
-		return nil, fmt.Errorf("ProfileRollback: the eUICC gave no result")
-	}
-	return result.Raw, nil
-}
-
-// either is the tag of a result that stands alone: 80 by the module, 02 in older
-// eUICCs.
-func either(have tlv.Tag) tlv.Tag {
-	if have == tlv.Integer {
-		return tlv.Integer
-	}
-	return 0x80
-}
-
-// refresh appends a request whose only field is the refresh flag.
-func refresh(tag tlv.Tag) []byte {
-	return tlv.AppendNested(nil, tag, func(dst []byte) []byte { return tlv.AppendBool(dst, 0x80, true) })
+	return result, nil
 }
 
 func (s *sgp32) ImmediateEnable(*lpa.Result) error {
@@ -314,21 +191,9 @@ func (s *sgp32) ReturnFromFallback() error {
 
 // order sends a request with the refresh flag, whose answer is one number.
 func (s *sgp32) order(function string, tag tlv.Tag) error {
-	answer, err := s.lpa.StoreData(refresh(tag))
-	if err != nil {
-		return fmt.Errorf("%s: %w", function, err)
+	code, err := ask(s, function, iot.AppendRefresh(nil, tag, true), func(der []byte) (int64, error) { return rsp.ParseResult(der, tag) })
+	if err == nil && code != rsp.ResultOK {
+		err = &lpa.ChipError{Function: function, Code: code}
 	}
-	e, err := tlv.ParseTag(answer, tag)
-	if err != nil {
-		return fmt.Errorf("%s: %w", function, err)
-	}
-	r := e.Reader()
-	code := r.Int(either(r.Peek()))
-	if err := r.Err(); err != nil {
-		return fmt.Errorf("%s: %w", function, err)
-	}
-	if code != rsp.ResultOK {
-		return &lpa.ChipError{Function: function, Code: code}
-	}
-	return nil
+	return err
 }

@@ -62,14 +62,14 @@ type chipState struct {
 	Sequence  int64 // of the last result
 	LastToken int64
 	Eims      []association
-	Results   []storedResult        // oldest first
-	Running   *running              // a package that is being executed
-	Armed     *armed                // the last package may be rolled back
-	Switch    *profileSwitch        // a change of profiles outside of packages that is under way
-	Fallback  ident.ICCID           // has the fallback attribute
-	Return    *ident.ICCID          // set in fallback: where to return to; empty: no profile was enabled
-	Immediate iot.ImmediateEnable   // as configured
-	EUM       []byte                // certificates, once a notification has shown them
+	Results   []storedResult      // oldest first
+	Running   *running            // a package that is being executed
+	Armed     *armed              // the last package may be rolled back
+	Switch    *profileSwitch      // a change of profiles outside of packages that is under way
+	Fallback  ident.ICCID         // has the fallback attribute
+	Return    *ident.ICCID        // set in fallback: where to return to; empty: no profile was enabled
+	Immediate iot.ImmediateEnable // as configured
+	EUM       []byte              // certificates, once a notification has shown them
 	EUICC     []byte
 }
 

@@ -109,30 +109,28 @@ func (c *Client) ProvideEimPackageResult(ctx context.Context, q *iot.ProvideEimP
 // HandleNotification gives the eIM a notification to pass on. Only HTTP status 204
 // means that it has it.
 func (c *Client) HandleNotification(ctx context.Context, notification []byte) error {
-	path, contentType, body, err := c.request(&iot.HandleNotification{Notification: notification})
-	if err != nil {
-		return err
-	}
-	status, out, err := c.post(ctx, path, contentType, body, maxAnswer)
+	q := &iot.HandleNotification{Notification: notification}
+	status, out, err := c.post(ctx, q, maxAnswer)
 	if err == nil && status != http.StatusNoContent {
-		err = &lpa.ProtocolError{URL: c.URL + path, Status: status, Text: excerpt(out)}
+		err = &lpa.ProtocolError{URL: c.URL, Status: status, Text: excerpt(out)}
 	}
 	return err
 }
 
 // call makes one function call.
 func call[A any](ctx context.Context, c *Client, q any, limit int64) (*A, error) {
-	path, contentType, body, err := c.request(q)
+	_, body, err := c.post(ctx, q, limit)
 	if err != nil {
 		return nil, err
 	}
-	_, body, err = c.post(ctx, path, contentType, body, limit)
-	if err != nil {
-		return nil, err
+	var p any
+	if c.JSON {
+		p, err = iot.ParseJSONResponse(iot.Function(q), body)
+	} else {
+		p, err = iot.ParseASN1Response(body)
 	}
-	p, err := c.response(path, body)
 	if err != nil {
-		return nil, err
+		return nil, &lpa.ProtocolError{URL: c.URL, Status: http.StatusOK, Text: err.Error()}
 	}
 	a, ok := p.(*A)
 	if !ok {
@@ -142,7 +140,15 @@ func call[A any](ctx context.Context, c *Client, q any, limit int64) (*A, error)
 }
 
 // post sends a request and returns status and body of the answer.
-func (c *Client) post(ctx context.Context, path, contentType string, body []byte, limit int64) (int, []byte, error) {
+func (c *Client) post(ctx context.Context, message any, limit int64) (int, []byte, error) {
+	path, contentType := rsp.PathASN1, rsp.ContentTypeASN1
+	var body []byte
+	if c.JSON {
+		path, contentType = iot.PathESipa+iot.Function(message), rsp.ContentType
+		body = iot.MarshalJSONRequest(message)
+	} else {
+		body = iot.AppendASN1Request(nil, message)
+	}
 	url := strings.TrimSuffix(c.URL, "/") + path
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {

@@ -101,6 +101,7 @@ type IPA struct {
 
 	busy  sync.Mutex // held by whoever works with the chip
 	state *state     // of the journal, nil until it was read
+	stale bool       // the journal knows better than state
 	held  map[int64]time.Time
 
 	notifyFailures int
@@ -122,9 +123,9 @@ type state struct {
 	Outcomes  []outcome // results of downloads, oldest first
 }
 
-// open reads the journal, once.
+// open reads the journal when it was not read or left doubt.
 func (p *IPA) open() error {
-	if p.state != nil {
+	if p.state != nil && !p.stale {
 		return nil
 	}
 	if err := p.check(); err != nil {
@@ -137,17 +138,15 @@ func (p *IPA) open() error {
 	if err := load(p.Journal, s); err != nil {
 		return err
 	}
-	p.state = s
+	p.state, p.stale = s, false
 	return nil
 }
 
-// save keeps the state. After an error the journal is read again: what it holds
-// is what counts.
+// save keeps the state. After an error nothing more is done, and the journal is
+// read again: what it holds is what counts.
 func (p *IPA) save() error {
 	err := save(p.Journal, p.state)
-	if err != nil {
-		p.state = nil
-	}
+	p.stale = err != nil
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/iot"
+	"godwit/lpa"
 	"godwit/rsp"
 )
 
@@ -126,8 +127,14 @@ func (p *IPA) load(ctx context.Context, der []byte) error {
 	if result == nil {
 		return err // what the chip did, or did not, is found by the next poll
 	}
-	if trial {
+	if trial && enabled(result) {
 		return p.prove(ctx)
+	}
+	if trial {
+		p.state.Trial = false
+		if err := p.save(); err != nil {
+			return err
+		}
 	}
 	if result.Unsigned || result.ErrorCode != nil {
 		// The chip does not keep these; the eIM sends the package again if this one
@@ -141,13 +148,18 @@ func (p *IPA) load(ctx context.Context, der []byte) error {
 	return p.deliver(ctx)
 }
 
+// enabled reports whether a package has enabled a profile.
+func enabled(r *iot.PackageResult) bool {
+	return slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op == iot.OpEnable && o.Code == rsp.ResultOK })
+}
+
 // failed returns what a result says went wrong, for people.
 func failed(r *iot.PackageResult) error {
 	switch {
 	case r.Unsigned:
 		return errors.New("the eUICC does not know the eIM, or its signature is wrong")
 	case r.ErrorCode != nil:
-		return &EsipaError{"LoadEuiccPackage", *r.ErrorCode}
+		return &lpa.ChipError{Function: "EuiccPackage", Code: *r.ErrorCode}
 	}
 	var errs []error
 	for i := range r.Results {

@@ -7,6 +7,7 @@ import (
 	"godwit/iot"
 	"godwit/lpa"
 	"godwit/rsp"
+	"godwit/tlv"
 )
 
 // execute carries out one profile operation of the running package. The error is
@@ -47,7 +48,25 @@ func (c *consumer) execute(list []iot.PSMO, i int) (iot.OpResult, error) {
 	default:
 		return iot.OpResult{Terminated: true, Code: iot.TerminatedUnknown}, nil
 	}
+	if spoke(err) {
+		return iot.OpResult{Op: q.Op, Code: rsp.ResultUndefined}, nil
+	}
 	return o, err
+}
+
+// spoke reports whether an error is the chip's own: it answered with a status
+// other than success, or with what is no answer. It would do so again. All other
+// errors are of the way to it.
+func spoke(err error) bool {
+	if _, ok := errors.AsType[lpa.StatusWord](err); ok {
+		return true
+	}
+	for _, known := range []error{tlv.ErrTruncated, tlv.ErrTag, tlv.ErrLength, tlv.ErrTooLong, tlv.ErrTooDeep, tlv.ErrTrailing, tlv.ErrMissing, tlv.ErrValue} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // refusal turns a refusal of the eUICC into its number.
@@ -87,7 +106,7 @@ func (c *consumer) profiles(q *rsp.ProfileInfoListRequest) ([]rsp.ProfileInfo, i
 	return list, 0, nil
 }
 
-// find tells whether a profile is there, whether it is enabled, and which one is.
+// look tells whether a profile is there, whether it is enabled, and which one is.
 func (c *consumer) look(iccid ident.ICCID) (found, on bool, enabled ident.ICCID, err error) {
 	list, err := c.lpa.Profiles(rsp.Selector{})
 	if err != nil {

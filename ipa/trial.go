@@ -32,6 +32,9 @@ func (p *IPA) prove(ctx context.Context) error {
 			p.state.Trial = false
 			return p.save()
 		}
+		if p.stale { // nothing is wrong with the network
+			return err
+		}
 		select {
 		case <-within.Done():
 		case <-time.After(pause):
@@ -47,7 +50,7 @@ func (p *IPA) prove(ctx context.Context) error {
 }
 
 // reach delivers the results through the profile that is enabled now. Any answer
-// of the eIM means that it was reached.
+// of the eIM means that it was reached; so does that nothing waits any more.
 func (p *IPA) reach(ctx context.Context) error {
 	if err := p.Chip.LPA().Revive(); err != nil {
 		return err
@@ -60,14 +63,10 @@ func (p *IPA) reach(ctx context.Context) error {
 	// Connections that were made through the old profile lead nowhere.
 	p.ESipa.HTTP.CloseIdleConnections()
 	err := p.deliver(ctx)
-	if err != nil && !answered(err) {
-		return err
+	if answered(err) {
+		return nil
 	}
-	if err == nil && !p.recent(ctx) {
-		// Nothing waited that could have shown it.
-		_, err = p.ask(ctx)
-	}
-	return nil
+	return err
 }
 
 func (p *IPA) rollBack(ctx context.Context) error {

@@ -214,7 +214,7 @@ func (l *LPA) authenticate(ctx context.Context, q Request) (*session, error) {
 	// The chip judges the server and signs.
 	var answer []byte
 	err = l.step(StepAuthenticateServer, "", func() error {
-		context := rsp.CtxParams1{Device: l.device()}
+		context := rsp.CtxParams1{Device: l.DeviceInfo()}
 		if q.MatchingID != nil {
 			context.MatchingID = new(string(*q.MatchingID))
 		}

@@ -41,8 +41,8 @@ type server struct {
 	address   string
 	relay     Relay     // goes in place of the connection
 	oid       ident.OID // of the certificate that it authenticated with
-	trustedCI [][]byte // CI keys of the chip; nil accepts what the HTTP client accepts
-	leaf      []byte   // TLS certificate of the last answer
+	trustedCI [][]byte  // CI keys of the chip; nil accepts what the HTTP client accepts
+	leaf      []byte    // TLS certificate of the last answer
 }
 
 // call makes one function call and reads the answer into answer, a pointer to

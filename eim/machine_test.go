@@ -47,7 +47,7 @@ func TestRandomInterleavings(t *testing.T) {
 			for range rapid.IntRange(5, 40).Draw(rt, "steps") {
 				m.step(rt, rapid.SampledFrom([]string{
 					"queue", "queue", "poll", "poll", "poll", "answer", "answer", "answer", "execute", "repeat",
-					"crash", "cancel", "wait", "change",
+					"crash", "cancel", "wait", "doze", "change",
 				}).Draw(rt, "step"))
 				m.check(rt)
 			}
@@ -113,8 +113,11 @@ func (m *model) step(rt *rapid.T, what string) {
 				m.gone = append(m.gone, id)
 			}
 		}
-	case "wait":
+	case "wait", "doze": // with and without the eIM looking what is over
 		w.clock.forward(rapid.SampledFrom([]time.Duration{20 * time.Second, 90 * time.Second, 3 * time.Hour}).Draw(rt, "time"))
+		if what == "doze" {
+			break
+		}
 		if err := w.server.sweep(w.t.Context()); err != nil {
 			rt.Fatal(err)
 		}
@@ -131,6 +134,9 @@ func (m *model) compare(rt *rapid.T, p *iot.GetEimPackageResponse) {
 		rt.Fatal(err)
 	}
 	id := fmt.Sprintf("%x", q.TransactionID)
+	if n := m.w.count(`select count(*) from eim_task where id = $1 and stage = 'sent' and until_at > $2`, id, m.w.server.now()); n != 1 {
+		rt.Fatalf("the package of task %s goes out and the task is %s or over", id, m.w.stage(id))
+	}
 	if before, ok := m.octets[id]; ok {
 		if !bytes.Equal(before, p.EUICCPackage) {
 			rt.Fatalf("the package of task %s has other octets on re-send", id)

@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"rsp", "explain", "jobs"},
 	{"event", "callback", "es2", "trust", "smsc"},
 	{"account", "charge", "once"},
-	{"sim"},
+	{"sim", "device"},
 	{"usage", "command", "privacy"},
 	{"bulk"},
 	{"web"},

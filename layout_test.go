@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"usage", "command", "privacy"},
 	{"bulk"},
 	{"web"},
-	{"supersim", "kore", "coreapi", "smdp", "carrier", "apidoc"},
+	{"supersim", "kore", "coreapi", "smdp", "carrier", "apidoc", "remote"},
 	{"cmd/godwit"},
 }
 

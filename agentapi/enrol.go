@@ -165,6 +165,11 @@ func (d *Door) vouch(r *http.Request, token string, isBearer bool, name, passwor
 		return who, fault.New(fault.Unauthorized, "enrol with HTTP Basic: a user who may register devices, or the device ID and its install code; or with the agent's token")
 	}
 	id, err := d.o.Devices.Identify(Device{ID: name})
+	for _, other := range []Device{{MAC: name}, {IMEI: name}} {
+		if err != nil {
+			id, err = d.o.Devices.Identify(other)
+		}
+	}
 	if err != nil {
 		return who, fault.New(fault.Unauthorized, "no user and no device has these credentials")
 	}

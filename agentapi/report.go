@@ -20,8 +20,8 @@ import (
 type Facts struct {
 	FirmwareVersion, MAC, SerialNumber, SKU, ProductID, IP, PhoneNumber string
 
-	IMEI, ICCID, Carrier, Network, APN  string // of its modem
-	Strength, Percent, Quality          *int64 // of the signal: dBm, %, dB
+	IMEI, ICCID, Carrier, Network, APN string // of its modem
+	Strength, Percent, Quality         *int64 // of the signal: dBm, %, dB
 }
 
 // reported is what both functions may be told about a device. Members that are

@@ -190,18 +190,18 @@ func (s *Store) record(ctx context.Context, tx *db.Tx, e event.Event) error {
 	return s.Events.Append(ctx, tx, e)
 }
 
-// numbers makes numbers that grow with time, for the order of lists.
+// numbers makes moments that no other of this process has, for the order of
+// lists: the time in microseconds, or a little after it in a rush.
 type numbers struct {
 	mu   sync.Mutex
 	last int64
 }
 
-// next returns a number above all that this process has made: microseconds,
-// then ten bits that set nodes apart.
-func (n *numbers) next() int64 {
+// next returns a moment at least skip after the last one.
+func (n *numbers) next(now time.Time, skip int64) int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.last = max(n.last+1, time.Now().UnixMicro()<<10|mathrand.Int64N(1<<10))
+	n.last = max(n.last+1+skip, now.UnixMicro())
 	return n.last
 }
 
@@ -259,6 +259,22 @@ func exec(ctx context.Context, tx *db.Tx, what, statement string, args ...any) (
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}
 	return n, nil
+}
+
+// insert runs an insert for a row with a place of its own in its account's
+// lists: the statement takes it as its last argument and does nothing on a
+// conflict. Where another node had the same place, it gets another.
+func (s *Store) insert(ctx context.Context, tx *db.Tx, what, statement string, args ...any) (created int64, err error) {
+	var skip int64
+	for try := range 40 {
+		created = s.numbers.next(s.now(), skip)
+		n, err := exec(ctx, tx, "store "+what, statement, append(args[:len(args):len(args)], created)...)
+		if err != nil || n > 0 {
+			return created, err
+		}
+		skip = mathrand.Int64N(1 << min(try+1, 20))
+	}
+	return 0, fmt.Errorf("store %s: there is one with its key", what)
 }
 
 // micros is a time as it is stored, 0 for none.

@@ -38,6 +38,8 @@ require (
 )
 
 require (
+	github.com/creack/pty v1.1.24
+	go.bug.st/serial v1.8.0
 	go.mongodb.org/mongo-driver/v2 v2.9.3
 	golang.org/x/crypto v0.58.0
 	layeh.com/radius v0.0.0-20231213012653-1006025d24f8

@@ -29,6 +29,7 @@ type commands struct {
 	Order       orderCommand       `cmd:"" help:"Order profiles: many at a time, or one by one over ES2+."`
 	Charge      chargeCommand      `cmd:"" help:"What profiles cost, and the ledger."`
 	Card        cardCommand        `cmd:"" help:"SIMs that are made elsewhere: plastic cards and pre-installed profiles."`
+	User        userCommand        `cmd:"" help:"Users of the Remote Manager API: add, list, roles, passwords."`
 	Networks    networksCommand    `cmd:"" help:"The catalogue of mobile networks."`
 	Privacy     privacyCommand     `cmd:"" help:"Delete personal data, of one device or by age, and leave a proof of it."`
 	Core        coreCommand        `cmd:"" help:"The core network that serves Sims."`

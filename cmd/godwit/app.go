@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"godwit/account"
+	"godwit/agentapi"
 	"godwit/apidoc"
 	"godwit/bulk"
 	"godwit/callback"
@@ -24,6 +25,8 @@ import (
 	"godwit/command"
 	"godwit/coreapi"
 	"godwit/db"
+	"godwit/device"
+	"godwit/eim"
 	"godwit/event"
 	"godwit/jobs"
 	"godwit/kore"
@@ -57,6 +60,7 @@ type settings struct {
 	Concurrent int     // requests of one account at a time; no bound if zero
 	Commands   commandFlags
 	Usage      usageFlags
+	Field      fieldFlags
 	Retention  privacy.Policy
 
 	MoveInactive bool // Sims that are inactive may move between accounts
@@ -89,6 +93,9 @@ type app struct {
 	once     *once.Keeper
 	commands *command.Store
 	usage    *usage.Store
+	devices  *device.Store
+	eim      *eim.Server
+	agents   *agentapi.Door
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -160,6 +167,9 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
 		return nil, err
 	}
+	if err := a.joinField(ctx, s); err != nil {
+		return nil, fmt.Errorf("devices in the field: %w", err)
+	}
 
 	var requests *slog.Logger
 	if slog.Default().Enabled(ctx, slog.LevelDebug) {
@@ -188,6 +198,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			own.ServeHTTP(w, r)
 		case apidoc.Paths(path):
 			guide.ServeHTTP(w, r)
+		case agentapi.Paths(path):
+			a.agents.ServeHTTP(w, r)
 		case kore.Paths(path):
 			neighbour.ServeHTTP(w, r)
 		case coreapi.Paths(path):
@@ -219,6 +231,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.once.Run(background) })
 	g.Go(func() error { return a.runCommands(background) })
 	g.Go(func() error { return a.runUsage(background) })
+	g.Go(func() error { return a.eim.Run(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.
@@ -226,13 +239,17 @@ func (a *app) run(ctx context.Context) error {
 	context.AfterFunc(work, func() { a.close() })
 	doors.Go(func() error { return serveHTTP(doorsCtx, a.settings.API, a.api) })
 	for i, l := range a.settings.RSP {
+		door := a.rsp[i].Handler()
+		if i == 0 {
+			door = a.fieldDoor(door)
+		}
 		config, err := a.rsp[i].TLS()
 		if err != nil {
 			slog.Warn("no TLS on this port; put a terminating proxy in front", "listen", l.Addr().String(), "err", err)
-			doors.Go(func() error { return serveHTTP(doorsCtx, l, a.rsp[i].Handler()) })
+			doors.Go(func() error { return serveHTTP(doorsCtx, l, door) })
 			continue
 		}
-		doors.Go(func() error { return serveHTTP(doorsCtx, tls.NewListener(l, config), a.rsp[i].Handler()) })
+		doors.Go(func() error { return serveHTTP(doorsCtx, tls.NewListener(l, config), door) })
 	}
 	g.Go(func() error {
 		defer stop()

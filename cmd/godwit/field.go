@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"godwit/account"
+	"godwit/agentapi"
+	"godwit/callback"
+	"godwit/db"
+	"godwit/device"
+	"godwit/eim"
+	"godwit/fault"
+	"godwit/ident"
+	"godwit/iot"
+	"godwit/pki"
+	"godwit/rsp"
+)
+
+// fieldFlags say how devices in the field are served.
+type fieldFlags struct {
+	EIMID        string        `name:"eim-id" help:"Name of this server's eIM to eUICCs; must be no other eIM's. Default: the host of the first SM-DP+ address." placeholder:"ID"`
+	PollInterval time.Duration `help:"How often agents ask for work when there is none." default:"60s" placeholder:"DURATION"`
+}
+
+// joinField joins what serves devices in the field: the devices and their work,
+// the eIM, and the door of our agents. The eIM has the trust of the first port.
+func (a *app) joinField(ctx context.Context, s settings) error {
+	a.devices = &device.Store{DB: a.db, Jobs: a.queue, Events: a.events}
+	first := s.RSP[0]
+	roots, err := first.Set.Roots()
+	if err != nil {
+		return err
+	}
+	id := s.Field.EIMID
+	if id == "" {
+		id = hostOf(first.Address)
+	}
+	a.eim, err = eim.Open(ctx, a.db, eim.Config{
+		ID: id, FQDN: first.Address, Roots: roots, TLSTrust: tlsAuthority(first), Jobs: a.queue,
+		Dial: outward(s),
+		Outcome: func(ctx context.Context, tx *db.Tx, o eim.Outcome) error {
+			return a.devices.Outcome(ctx, tx, outcomeOf(o))
+		},
+		Inventory: func(ctx context.Context, tx *db.Tx, i eim.Inventory) error {
+			return a.devices.Report(ctx, tx, reportOf(i))
+		},
+		Seen: func(ctx context.Context, list []eim.Sighting) error {
+			seen := make([]device.Sighting, len(list))
+			for i, one := range list {
+				seen[i] = device.Sighting(one)
+			}
+			return a.devices.Seen(ctx, seen)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	a.devices.EIM = manager{a.eim}
+	a.devices.Register()
+	a.agents = agentapi.New(agentapi.Options{
+		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
+		Esipa: "https://" + first.Address, Poll: s.Field.PollInterval,
+	})
+	return nil
+}
+
+// tlsAuthority is the certificate above those that a port shows, so that they may
+// be renewed without a word to devices; nil where TLS ends before this program.
+func tlsAuthority(l rspListener) []byte {
+	for _, m := range l.Set.Members {
+		if c := m.Identity.TLS; c != nil && c.Certificate.PublicKey.Curve() == pki.P256 {
+			return m.Identity.CI.Raw
+		}
+	}
+	return nil
+}
+
+// outward makes connections to SM-DP+s that activation codes and devices name:
+// this server itself, and what callbacks may reach too.
+func outward(s settings) func(ctx context.Context, network, address string) (net.Conn, error) {
+	o := callback.Options{Allow: s.Callbacks.Allow, AllowHosts: slices.Clone(s.Callbacks.AllowHosts)}
+	for _, own := range s.SMDPAddress {
+		if _, _, err := net.SplitHostPort(own); err != nil {
+			own = net.JoinHostPort(own, "443")
+		}
+		o.AllowHosts = append(o.AllowHosts, own)
+	}
+	return callback.Dialer(o)
+}
+
+// manager is the eIM as the devices' domain sees it.
+type manager struct{ server *eim.Server }
+
+// kinds are the eIM's words for what is done on an eSIM.
+var kinds = map[device.Action]eim.Kind{
+	device.Download: eim.Download, device.Enable: eim.Enable, device.Disable: eim.Disable, device.Delete: eim.Delete,
+}
+
+func (m manager) Register(ctx context.Context, tx *db.Tx, one device.EUICC) error {
+	return m.server.Register(ctx, tx, eim.EUICC(one))
+}
+
+func (m manager) Forget(ctx context.Context, tx *db.Tx, eid ident.EID) error {
+	return m.server.Forget(ctx, tx, eid)
+}
+
+func (m manager) Queue(ctx context.Context, tx *db.Tx, t device.Task) error {
+	return m.server.Queue(ctx, tx, eim.Task{
+		ID: t.ID, EID: t.EID, Kind: kinds[t.Action], ICCID: t.ICCID, ActivationCode: t.ActivationCode,
+		ConfirmationCode: t.ConfirmationCode, Rollback: t.Rollback, Until: t.Until,
+	})
+}
+
+func (m manager) Cancel(ctx context.Context, tx *db.Tx, id string) (bool, error) {
+	return m.server.Cancel(ctx, tx, id)
+}
+
+func outcomeOf(o eim.Outcome) device.Outcome {
+	return device.Outcome{
+		TaskID: o.TaskID, EID: o.EID, Stage: device.Stage(o.Stage), ICCID: o.ICCID, Code: o.Code, Reason: o.Reason,
+		Message: o.Message, Evidence: o.Evidence, EvidenceKind: o.EvidenceKind, Witness: o.Witness, At: o.At,
+	}
+}
+
+// profileTypes are the names of profile classes in the Remote Manager.
+var profileTypes = map[rsp.ProfileClass]string{
+	rsp.ClassTest: "test", rsp.ClassProvisioning: "bootstrap", rsp.ClassOperational: "operational",
+}
+
+func reportOf(i eim.Inventory) device.Report {
+	r := device.Report{EID: i.EID, Evidence: i.Evidence, EvidenceKind: i.EvidenceKind, Witness: i.Witness, At: i.At}
+	for _, p := range i.Profiles {
+		if p.ICCID == "" {
+			continue // an eUICC that does not name its profile: there is nothing to keep it under
+		}
+		r.Profiles = append(r.Profiles, reportedOf(p))
+	}
+	return r
+}
+
+func reportedOf(p iot.ProfileInfo) device.Reported {
+	one := device.Reported{ICCID: p.ICCID, Active: p.Enabled != nil && *p.Enabled, Type: profileTypes[rsp.ClassOperational]}
+	if p.ServiceProvider != nil {
+		one.Carrier = *p.ServiceProvider
+	}
+	if p.Name != nil {
+		one.Name = *p.Name
+	}
+	if p.Class != nil {
+		one.Type = profileTypes[*p.Class]
+	}
+	return one
+}
+
+// enrolled is the devices' domain and the eIM as the door of agents sees them.
+type enrolled struct{ a *app }
+
+func (e enrolled) Identify(d agentapi.Device) (string, error) {
+	var id device.ID
+	var err error
+	field := ""
+	switch {
+	case d.ID != "":
+		field = "device_id"
+		id, err = device.ParseID(d.ID)
+	case d.MAC != "":
+		field = "mac"
+		id, err = device.IDFromMAC(d.MAC)
+	case d.IMEI != "":
+		field = "imei"
+		id, err = device.IDFromIMEI(d.IMEI)
+	default:
+		return "", fault.Field("device_id", "is required: give device_id, mac or imei")
+	}
+	if err != nil {
+		return "", fault.Field(field, "%v", err)
+	}
+	return string(id), nil
+}
+
+func (e enrolled) ByInstallCode(ctx context.Context, q db.Query, id, code string) (string, error) {
+	d, err := e.a.devices.ByInstallCode(ctx, q, device.ID(id), code)
+	return d.Account, err
+}
+
+func (e enrolled) Owner(ctx context.Context, q db.Query, id string) (string, error) {
+	return e.a.devices.Owner(ctx, q, device.ID(id))
+}
+
+func (e enrolled) Put(ctx context.Context, tx *db.Tx, by agentapi.By, id string, d agentapi.Device) error {
+	patch := device.DevicePatch{ID: device.ID(id)}
+	if d.MAC != "" {
+		patch.MAC = &d.MAC
+	}
+	for _, one := range d.EUICCs {
+		patch.EIDs = append(patch.EIDs, device.EIDPatch(one))
+	}
+	_, _, err := e.a.devices.PutDevice(ctx, tx, device.By{Account: by.Account, User: by.User, Source: "agent/v1"}, patch, device.PutOptions{})
+	return err
+}
+
+func (e enrolled) Facts(ctx context.Context, tx *db.Tx, id string, f agentapi.Facts) error {
+	facts := device.Facts{
+		FirmwareVersion: f.FirmwareVersion, MAC: f.MAC, SerialNumber: f.SerialNumber, SKU: f.SKU, ProductID: f.ProductID,
+		IP: f.IP, PhoneNumber: f.PhoneNumber,
+	}
+	facts.Modems[0] = device.Modem{
+		IMEI: f.IMEI, ICCID: f.ICCID, Carrier: f.Carrier, Network: f.Network, APN: f.APN,
+		SignalStrength: f.Strength, SignalPercent: f.Percent, SignalQuality: f.Quality,
+	}
+	return e.a.devices.PutFacts(ctx, tx, device.ID(id), facts)
+}
+
+func (e enrolled) Initial(ctx context.Context, q db.Query, eid ident.EID) ([]byte, error) {
+	c, err := e.a.eim.Initial(ctx, q, eid)
+	if err != nil {
+		return nil, fmt.Errorf("eIM configuration for %s: %w", eid, err)
+	}
+	return c.Append(nil), nil
+}
+
+// fieldUser proves a user of the Remote Manager who may register devices.
+func (a *app) fieldUser(r *http.Request) (by agentapi.By, is bool, err error) {
+	var c account.Caller
+	if key := r.Header.Get("X-API-KEY-ID"); key != "" {
+		c, err = a.accounts.VerifyUserKey(r.Context(), key, r.Header.Get("X-API-KEY-SECRET"))
+	} else {
+		name, password, basic := r.BasicAuth()
+		if !basic || isDeviceName(name) {
+			return by, false, nil
+		}
+		c, err = a.accounts.VerifyUser(r.Context(), name, password)
+	}
+	if err != nil {
+		return by, true, err
+	}
+	if !c.Role.Writes() {
+		return by, true, fault.New(fault.Forbidden, "a %s may not register devices", c.Role)
+	}
+	return agentapi.By{Account: c.Account, User: c.User}, true, nil
+}
+
+// isDeviceName reports whether the name in Basic credentials is that of a device,
+// whose password is its install code.
+func isDeviceName(name string) bool {
+	for _, parse := range []func(string) (device.ID, error){device.ParseID, device.IDFromMAC, device.IDFromIMEI} {
+		if _, err := parse(name); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// fieldDoor puts ESipa and the agents' door before the SM-DP+ on one port. Both
+// ES9+ and ESipa have their ASN.1 binding at one path; the first octet of the body
+// says whose it is.
+func (a *app) fieldDoor(dp http.Handler) http.Handler {
+	esipa := a.eim.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case agentapi.Paths(r.URL.Path):
+			a.agents.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, iot.PathESipa):
+			esipa.ServeHTTP(w, r)
+		case r.URL.Path == rsp.PathASN1 && peek(r, eim.ServesASN1):
+			esipa.ServeHTTP(w, r)
+		default:
+			dp.ServeHTTP(w, r)
+		}
+	})
+}
+
+// peek reports what is says of the first octet of a body, and leaves the body
+// whole.
+func peek(r *http.Request, is func(first byte) bool) bool {
+	var first [1]byte
+	n, err := io.ReadFull(r.Body, first[:])
+	if err != nil {
+		return false
+	}
+	r.Body = peeked{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
+	return is(first[0])
+}
+
+type peeked struct {
+	io.Reader
+	io.Closer
+}

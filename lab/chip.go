@@ -70,7 +70,7 @@ func (p *Plan) key(what string) (crypto.Signer, error) {
 const tinyMemory = 2 << 10
 
 // config is what the chip of a plan leaves the factory with.
-func (f *Factory) config(p *Plan) (euicc.Config, error) {
+func (f *Factory) config(p *Plan, consumer bool) (euicc.Config, error) {
 	key, err := p.key("key of the eUICC")
 	if err != nil {
 		return euicc.Config{}, err
@@ -87,7 +87,7 @@ func (f *Factory) config(p *Plan) (euicc.Config, error) {
 		return euicc.Config{}, fmt.Errorf("issue the eUICC's certificate of %s: %w", p.Name, err)
 	}
 	config := euicc.Config{
-		EID: p.EID, Roots: f.Roots, Faults: p.chipFaults(),
+		EID: p.EID, Roots: f.Roots, Faults: p.chipFaults(), IoT: !consumer,
 		Credentials: []euicc.Credential{{EUM: eum.Certificate, EUICC: c.Certificate, Key: c.Key}},
 	}
 	if p.Has(FullMemory) {

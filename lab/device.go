@@ -221,7 +221,7 @@ func (d *Device) openCard() error {
 
 func (d *Device) makeCard() (*euicc.Card, error) {
 	if d.dir == "" {
-		config, err := d.lab.factory.config(d.plan)
+		config, err := d.lab.factory.config(d.plan, d.consumer())
 		if err != nil {
 			return nil, err
 		}
@@ -236,7 +236,7 @@ func (d *Device) makeCard() (*euicc.Card, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
-	config, err := d.lab.factory.config(d.plan)
+	config, err := d.lab.factory.config(d.plan, d.consumer())
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,7 @@ type Lab struct {
 	turns    chan struct{}
 	calm     atomic.Bool
 	running  sync.WaitGroup
+	alarms   sync.Mutex // held while alarms are set
 	factory  *Factory
 	began    time.Time
 	count    counts
@@ -198,17 +199,21 @@ func (l *Lab) Calm() { l.calm.Store(true) }
 // the context ends. When it returns no device does anything any more.
 func (l *Lab) Run(ctx context.Context) error {
 	l.began = time.Now()
+	l.alarms.Lock()
 	for i, d := range l.devices {
 		boot := time.Duration(i) * l.Ramp / time.Duration(len(l.devices))
 		l.running.Add(1)
 		d.timer = time.AfterFunc(boot, func() { l.wake(ctx, d) })
 	}
+	l.alarms.Unlock()
 	<-ctx.Done()
+	l.alarms.Lock()
 	for _, d := range l.devices {
 		if d.timer.Stop() {
 			l.running.Done()
 		}
 	}
+	l.alarms.Unlock()
 	l.running.Wait()
 	for _, d := range l.devices {
 		d.busy.Lock()
@@ -232,6 +237,8 @@ func (l *Lab) wake(ctx context.Context, d *Device) {
 	}
 	pause := d.session(ctx)
 	<-l.sessions
+	l.alarms.Lock()
+	defer l.alarms.Unlock()
 	if ctx.Err() != nil {
 		return
 	}

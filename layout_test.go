@@ -41,6 +41,7 @@ var beside = map[string][]string{
 	"bench": {"ident", "pki", "rsp"},
 	"lpa":   {"tlv", "ident", "pki", "rsp", "explain"},
 	"ipa":   {"tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
+	"ipa":   {"tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
 	"lab":   {"ident", "pki", "rsp", "iot", "lpa", "ipa", "euicc", "explain"},
 }
 

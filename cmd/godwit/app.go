@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"godwit/account"
+	"godwit/agentapi"
 	"godwit/apidoc"
 	"godwit/bulk"
 	"godwit/callback"
@@ -89,6 +90,7 @@ type app struct {
 	once     *once.Keeper
 	commands *command.Store
 	usage    *usage.Store
+	field    *inField
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -161,6 +163,10 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		return nil, err
 	}
 
+	if a.field, err = joinField(ctx, a, s); err != nil {
+		return nil, err
+	}
+
 	var requests *slog.Logger
 	if slog.Default().Enabled(ctx, slog.LevelDebug) {
 		requests = slog.Default()
@@ -188,6 +194,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			own.ServeHTTP(w, r)
 		case apidoc.Paths(path):
 			guide.ServeHTTP(w, r)
+		case agentapi.Paths(path):
+			a.field.agents.ServeHTTP(w, r)
 		case kore.Paths(path):
 			neighbour.ServeHTTP(w, r)
 		case coreapi.Paths(path):
@@ -219,6 +227,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.once.Run(background) })
 	g.Go(func() error { return a.runCommands(background) })
 	g.Go(func() error { return a.runUsage(background) })
+	g.Go(func() error { return a.field.run(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.
@@ -229,10 +238,12 @@ func (a *app) run(ctx context.Context) error {
 		config, err := a.rsp[i].TLS()
 		if err != nil {
 			slog.Warn("no TLS on this port; put a terminating proxy in front", "listen", l.Addr().String(), "err", err)
-			doors.Go(func() error { return serveHTTP(doorsCtx, l, a.rsp[i].Handler()) })
+			doors.Go(func() error { return serveHTTP(doorsCtx, l, a.field.before(a.rsp[i].Handler())) })
 			continue
 		}
-		doors.Go(func() error { return serveHTTP(doorsCtx, tls.NewListener(l, config), a.rsp[i].Handler()) })
+		doors.Go(func() error {
+			return serveHTTP(doorsCtx, tls.NewListener(l, config), a.field.before(a.rsp[i].Handler()))
+		})
 	}
 	g.Go(func() error {
 		defer stop()

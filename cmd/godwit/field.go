@@ -121,23 +121,21 @@ func reportedOf(p iot.ProfileInfo) device.Reported {
 // enrolled is the devices' domain and the eIM as the door of agents sees them.
 type enrolled struct{ a *app }
 
-func (e enrolled) Identify(d agentapi.Device) (string, error) {
-	var id device.ID
-	var err error
-	field := ""
+func (e enrolled) Identify(d agentapi.Device) (string, error) { return identify(d) }
+
+// identify makes the ID of a device from the first thing that is known of it.
+func identify(d agentapi.Device) (string, error) {
+	field, text, read := "device_id", d.ID, device.ParseID
 	switch {
 	case d.ID != "":
-		field = "device_id"
-		id, err = device.ParseID(d.ID)
 	case d.MAC != "":
-		field = "mac"
-		id, err = device.IDFromMAC(d.MAC)
+		field, text, read = "mac", d.MAC, device.IDFromMAC
 	case d.IMEI != "":
-		field = "imei"
-		id, err = device.IDFromIMEI(d.IMEI)
+		field, text, read = "imei", d.IMEI, device.IDFromIMEI
 	default:
-		return "", fault.Field("device_id", "is required: give device_id, mac or imei")
+		return "", fault.Field("device_id", "is missing: name the device by device_id, mac or imei")
 	}
+	id, err := read(text)
 	if err != nil {
 		return "", fault.Field(field, "%v", err)
 	}
@@ -149,8 +147,9 @@ func (e enrolled) ByInstallCode(ctx context.Context, q db.Query, id, code string
 	return d.Account, err
 }
 
-func (e enrolled) Owner(ctx context.Context, q db.Query, id string) (string, error) {
-	return e.a.devices.Owner(ctx, q, device.ID(id))
+func (e enrolled) Belongs(ctx context.Context, q db.Query, account, id string) error {
+	_, err := e.a.devices.FindDevice(ctx, q, account, device.ID(id))
+	return err
 }
 
 func (e enrolled) Put(ctx context.Context, tx *db.Tx, by agentapi.By, id string, d agentapi.Device) error {
@@ -192,7 +191,7 @@ func (a *app) fieldUser(r *http.Request) (by agentapi.By, is bool, err error) {
 		c, err = a.accounts.VerifyUserKey(r.Context(), key, r.Header.Get("X-API-KEY-SECRET"))
 	} else {
 		name, password, basic := r.BasicAuth()
-		if !basic || isDeviceName(name) {
+		if !basic || agentapi.NamesDevice(name, identify) {
 			return by, false, nil
 		}
 		c, err = a.accounts.VerifyUser(r.Context(), name, password)
@@ -204,15 +203,4 @@ func (a *app) fieldUser(r *http.Request) (by agentapi.By, is bool, err error) {
 		return by, true, fault.New(fault.Forbidden, "a %s may not register devices", c.Role)
 	}
 	return agentapi.By{Account: c.Account, User: c.User}, true, nil
-}
-
-// isDeviceName reports whether the name in Basic credentials is that of a device,
-// whose password is its install code.
-func isDeviceName(name string) bool {
-	for _, parse := range []func(string) (device.ID, error){device.ParseID, device.IDFromMAC, device.IDFromIMEI} {
-		if _, err := parse(name); err == nil {
-			return true
-		}
-	}
-	return false
 }

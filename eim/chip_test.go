@@ -348,6 +348,9 @@ func softwareEUICC(t *testing.T, d *db.DB, json bool) {
 			t.Errorf("after %s: %+v", c.kind, last)
 		}
 	}
+	w.works(func() bool { // the eUICC's own notifications have reached the SM-DP+
+		return w.count(`select count(*) from notification where iccid = $1 and event in ('install', 'enable', 'disable', 'delete')`, string(iccid)) == 4
+	})
 	for _, k := range []Kind{GetRAT, ListEIM, Immediate} {
 		id := w.queue(Task{EID: v.eid, Kind: k})
 		v.run()

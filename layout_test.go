@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"usage", "command", "privacy"},
 	{"bulk"},
 	{"web"},
-	{"supersim", "kore", "coreapi", "smdp", "carrier", "apidoc"},
+	{"supersim", "kore", "coreapi", "smdp", "eim", "carrier", "apidoc"},
 	{"cmd/godwit"},
 }
 

@@ -132,8 +132,8 @@ var (
 	byPolicy = row{3, "not allowed by policy", "A policy rule of a profile forbids it: PPR1 forbids disabling, PPR2 forbids deleting.", Operator, "Only the operator of the profile can lift the rule.", ""}
 )
 
-// es10Functions are the functions of the eUICC that answer with a number.
-var es10Functions = []es10Function{
+// sgp22Functions are the functions of the eUICC that answer with a number.
+var sgp22Functions = []es10Function{
 	{"enable", "EnableProfile", nil, "SGP.22 v2.5, 5.7.16", true, []row{
 		notFound,
 		{2, "not disabled", "The profile is enabled already.", Nobody, "Nothing is to be done.", ""},

@@ -318,3 +318,18 @@ func (c *Chip) CancelSession(id rsp.TransactionID, reason rsp.CancelReason) ([]b
 	}
 	return answer, nil
 }
+
+// Revive opens another logical channel when the card has forgotten this one: a
+// change of profiles ends in a reset of the card (REFRESH).
+func (c *Chip) Revive() error {
+	_, err := c.EID()
+	if _, answered := errors.AsType[StatusWord](err); !answered {
+		return err
+	}
+	fresh, err := OpenChip(c.card)
+	if err != nil {
+		return err
+	}
+	c.channel = fresh.channel
+	return nil
+}

@@ -28,6 +28,16 @@ type Request struct {
 	// ConfirmationCode asks the user for the code when the server wants one. nil,
 	// or an empty code, postpones the download.
 	ConfirmationCode func(context.Context, *Offer) (string, error)
+
+	// Relay, if set, carries the download in place of a connection to the
+	// SM-DP+. The address may be empty then: the relay knows the server.
+	Relay Relay
+	// Loading, if set, is called before the package goes into the chip, with the
+	// transaction that the chip's word on it will name. An error ends the run.
+	Loading func(rsp.TransactionID) error
+	// Installed, if set, is called with the chip's word, of success or failure, in
+	// place of the delivery of notifications: who keeps the result delivers too.
+	Installed func(context.Context, *Result) error
 }
 
 // FromActivationCode returns the request that an activation code stands for.
@@ -80,7 +90,8 @@ var decisionErrors = map[Decision]error{Reject: ErrRejected, Postpone: ErrPostpo
 type Result struct {
 	TransactionID rsp.TransactionID
 	Address       string
-	Metadata      *rsp.Metadata
+	OID           ident.OID     // of the SM-DP+
+	Metadata      *rsp.Metadata // nil when a relay judged it
 	AID           []byte
 	// Notification is the profile installation result as the eUICC signed it.
 	Notification *rsp.PendingNotification
@@ -146,17 +157,17 @@ type session struct {
 	discovery bool // with an SM-DS
 	events    []rsp.EventEntry
 
-	offer    *rsp.AuthenticateClientResponse
-	metadata *rsp.Metadata
+	offer    *Offered
+	metadata *rsp.Metadata // nil: the relay judges the metadata
 	signed2  *rsp.SMDPSigned2
 }
 
 // authenticate runs the common mutual authentication. SGP.22 v2.5, 3.0.1.
 func (l *LPA) authenticate(ctx context.Context, q Request) (*session, error) {
-	s := &session{server: server{lpa: l, address: q.Address}}
+	s := &session{server: server{lpa: l, address: q.Address, relay: q.Relay}}
 	var challenge, info1 []byte
 	err := l.step(StepOpen, "", func() error {
-		if s.server.address == "" {
+		if s.server.address == "" && q.Relay == nil {
 			a, err := l.Chip.Addresses()
 			if err != nil {
 				return err
@@ -165,7 +176,7 @@ func (l *LPA) authenticate(ctx context.Context, q Request) (*session, error) {
 				return mismatch("there is no activation code, and the eUICC has no default SM-DP+")
 			}
 		}
-		if err := rsp.CheckAddress(s.server.address); err != nil {
+		if err := rsp.CheckAddress(s.server.address); err != nil && s.server.address != "" {
 			return &CheckError{err.Error()}
 		}
 		var err error
@@ -184,13 +195,16 @@ func (l *LPA) authenticate(ctx context.Context, q Request) (*session, error) {
 		return nil, err
 	}
 
-	var proof *rsp.InitiateAuthenticationResponse
+	var proof *Proof
 	err = l.step(StepInitiateAuthentication, s.server.address, func() (err error) {
 		if proof, err = s.server.initiateAuthentication(ctx, challenge, info1); err != nil {
 			return explainTLS(err)
 		}
 		s.id = proof.TransactionID
-		s.discovery, err = s.server.checkProof(proof, q.OID, challenge)
+		s.discovery, err = s.server.checkProof(&proof.InitiateAuthenticationResponse, q.OID, challenge)
+		if err == nil && s.discovery && q.Relay != nil {
+			return mismatch("%s is an SM-DS: a relay leads to an SM-DP+", s.server.address)
+		}
 		return err
 	})
 	if err != nil {
@@ -200,12 +214,12 @@ func (l *LPA) authenticate(ctx context.Context, q Request) (*session, error) {
 	// The chip judges the server and signs.
 	var answer []byte
 	err = l.step(StepAuthenticateServer, "", func() error {
-		context := rsp.CtxParams1{Device: l.device()}
+		context := rsp.CtxParams1{Device: l.DeviceInfo()}
 		if q.MatchingID != nil {
 			context.MatchingID = new(string(*q.MatchingID))
 		}
 		var err error
-		if answer, err = l.Chip.StoreData(rsp.AppendAuthenticateServer(nil, proof, &context)); err != nil {
+		if answer, err = l.Chip.StoreData(proof.authenticateServer(&context)); err != nil {
 			return err
 		}
 		p, err := rsp.ParseAuthenticateServerResponse(answer)
@@ -266,15 +280,19 @@ func (s *server) checkProof(p *rsp.InitiateAuthenticationResponse, oid ident.OID
 	switch {
 	case p.TransactionID.IsZero() || signed.TransactionID != p.TransactionID:
 		return false, mismatch("the server signed transaction %s and speaks of %s", signed.TransactionID, p.TransactionID)
-	case !rsp.SameAddress(signed.ServerAddress, s.address):
+	case s.address != "" && !rsp.SameAddress(signed.ServerAddress, s.address):
 		return false, mismatch("the server says that it is %s, but %s was called", signed.ServerAddress, s.address)
 	case !bytes.Equal(signed.EUICCChallenge, challenge):
 		return false, mismatch("the server signed another challenge than the eUICC's")
+	}
+	if s.address == "" { // the relay chose the server
+		s.address = signed.ServerAddress
 	}
 	c, err := pki.ParseCertificate(p.ServerCertificate)
 	if err != nil {
 		return false, fmt.Errorf("read the server's certificate: %w", err)
 	}
+	s.oid = c.RegisteredID
 	if oid != "" && c.RegisteredID != oid {
 		return false, mismatch("the server has OID %s, but the activation code says %s", c.RegisteredID, oid)
 	}
@@ -302,14 +320,25 @@ func (s *session) readOffer() (err error) {
 	if _, err = rsp.ParseSignature(s.offer.SMDPSignature2); err != nil {
 		return err
 	}
+	if s.offer.ProfileMetadata == nil && s.server.relay != nil {
+		return nil
+	}
 	s.metadata, err = rsp.ParseMetadata(s.offer.ProfileMetadata)
 	return err
+}
+
+// name returns what the offer is called.
+func (s *session) name() string {
+	if s.metadata == nil {
+		return ""
+	}
+	return s.metadata.Name
 }
 
 // download goes on with a session at an SM-DP+ that has made an offer.
 func (l *LPA) download(ctx context.Context, s *session, q Request) (*Result, error) {
 	var hashed []byte
-	err := l.step(StepConsent, s.metadata.Name, func() (err error) {
+	err := l.step(StepConsent, s.name(), func() (err error) {
 		hashed, err = l.consent(ctx, s, q)
 		return err
 	})
@@ -320,7 +349,7 @@ func (l *LPA) download(ctx context.Context, s *session, q Request) (*Result, err
 	var ready []byte
 	err = l.step(StepPrepareDownload, "", func() error {
 		var err error
-		if ready, err = l.Chip.StoreData(rsp.AppendPrepareDownload(nil, s.offer, hashed)); err != nil {
+		if ready, err = l.Chip.StoreData(rsp.AppendPrepareDownload(nil, &s.offer.AuthenticateClientResponse, hashed)); err != nil {
 			return err
 		}
 		p, err := rsp.ParsePrepareDownloadResponse(ready)
@@ -357,7 +386,12 @@ func (l *LPA) download(ctx context.Context, s *session, q Request) (*Result, err
 		return nil, l.giveUp(ctx, s, err, reason)
 	}
 
-	result := &Result{TransactionID: s.id, Address: s.server.address, Metadata: s.metadata}
+	if q.Loading != nil {
+		if err := q.Loading(s.id); err != nil {
+			return nil, l.giveUp(ctx, s, &Error{Step: StepLoad, Err: err}, rsp.CancelPostponed)
+		}
+	}
+	result := &Result{TransactionID: s.id, Address: s.server.address, OID: s.server.oid, Metadata: s.metadata}
 	err = l.step(StepLoad, fmt.Sprintf("%d units", len(units)), func() (err error) {
 		result.Notification, err = l.Chip.Load(units)
 		return err
@@ -368,7 +402,11 @@ func (l *LPA) download(ctx context.Context, s *session, q Request) (*Result, err
 	installed := result.read()
 	// The server hears of success and of failure alike, and so do all others
 	// that the profile wants to be told.
-	result.NotifyError = l.notifyInstalled(ctx, result)
+	if q.Installed != nil {
+		result.NotifyError = q.Installed(ctx, result)
+	} else {
+		result.NotifyError = l.notifyInstalled(ctx, result)
+	}
 	if installed != nil {
 		return nil, &Error{Step: StepLoad, Err: installed}
 	}
@@ -379,7 +417,7 @@ func (l *LPA) download(ctx context.Context, s *session, q Request) (*Result, err
 // wanted. SGP.22 v2.5, 3.1.3, steps 5 to 7.
 func (l *LPA) consent(ctx context.Context, s *session, q Request) ([]byte, error) {
 	offer := &Offer{Address: s.server.address, Metadata: s.metadata, CodeRequired: s.signed2.CodeRequired}
-	if s.metadata.PPRs&(rsp.PPR1|rsp.PPR2) != 0 {
+	if s.metadata != nil && s.metadata.PPRs&(rsp.PPR1|rsp.PPR2) != 0 {
 		var err error
 		if offer.RulesConsent, err = l.checkRules(s.metadata); err != nil {
 			return nil, err
@@ -399,6 +437,9 @@ func (l *LPA) consent(ctx context.Context, s *session, q Request) ([]byte, error
 	}
 	if !s.signed2.CodeRequired {
 		return nil, nil
+	}
+	if s.offer.HashedCode != nil {
+		return s.offer.HashedCode, nil
 	}
 	if q.ConfirmationCode == nil {
 		return nil, ErrNoCode
@@ -477,7 +518,7 @@ func (s *session) unpack(p *rsp.GetBoundProfilePackageResponse) (units [][]byte,
 	if err != nil {
 		return nil, rsp.CancelLoadError, err
 	}
-	if !rsp.SameMetadata(s.offer.ProfileMetadata, stored) {
+	if s.metadata != nil && !rsp.SameMetadata(s.offer.ProfileMetadata, stored) {
 		return nil, rsp.CancelMetadataMismatch, mismatch("the metadata in the package are not those that the user has seen")
 	}
 	return b.Units(), rsp.CancelUndefined, nil

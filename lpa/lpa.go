@@ -73,6 +73,10 @@ type LPA struct {
 	// decide alone then.
 	AnyCI bool
 
+	// Deliver, if set, takes notifications in place of their servers, for an
+	// assistant whose eIM passes them on. It returns when the receiver has it.
+	Deliver func(context.Context, *rsp.PendingNotification) error
+
 	// Progress, if set, is called at the end of every step.
 	Progress func(Progress)
 }
@@ -163,8 +167,8 @@ func (e *CheckError) Error() string { return e.What }
 
 func mismatch(format string, args ...any) error { return &CheckError{fmt.Sprintf(format, args...)} }
 
-// device returns what is told of the device.
-func (l *LPA) device() rsp.DeviceInfo {
+// DeviceInfo returns what servers are told of the device.
+func (l *LPA) DeviceInfo() rsp.DeviceInfo {
 	if l.Device.TAC != [4]byte{} || len(l.Device.IMEI) > 0 {
 		return l.Device
 	}

@@ -86,11 +86,14 @@ func (l *LPA) deliver(ctx context.Context, n rsp.NotificationMetadata) error {
 	if len(list) != 1 {
 		return mismatch("the eUICC has %d notifications with number %d", len(list), n.Sequence)
 	}
-	if err := rsp.CheckAddress(n.Address); err != nil {
-		return &CheckError{err.Error()}
+	if l.Deliver != nil {
+		err = l.Deliver(ctx, &list[0])
+	} else if err = rsp.CheckAddress(n.Address); err != nil {
+		err = &CheckError{err.Error()}
+	} else {
+		err = (&server{lpa: l, address: n.Address}).handleNotification(ctx, list[0].Raw)
 	}
-	s := server{lpa: l, address: n.Address}
-	if err := s.handleNotification(ctx, list[0].Raw); err != nil {
+	if err != nil {
 		return err
 	}
 	err = l.Chip.Remove(n.Sequence)

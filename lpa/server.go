@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"godwit/ident"
 	"godwit/rsp"
 	"godwit/tlv"
 )
@@ -38,8 +39,10 @@ func (e *ProtocolError) Error() string {
 type server struct {
 	lpa       *LPA
 	address   string
-	trustedCI [][]byte // CI keys of the chip; nil accepts what the HTTP client accepts
-	leaf      []byte   // TLS certificate of the last answer
+	relay     Relay     // goes in place of the connection
+	oid       ident.OID // of the certificate that it authenticated with
+	trustedCI [][]byte  // CI keys of the chip; nil accepts what the HTTP client accepts
+	leaf      []byte    // TLS certificate of the last answer
 }
 
 // call makes one function call and reads the answer into answer, a pointer to
@@ -136,17 +139,23 @@ func excerpt(b []byte) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-func (s *server) initiateAuthentication(ctx context.Context, challenge, info1 []byte) (*rsp.InitiateAuthenticationResponse, error) {
-	p := &rsp.InitiateAuthenticationResponse{}
+func (s *server) initiateAuthentication(ctx context.Context, challenge, info1 []byte) (*Proof, error) {
 	q := &rsp.InitiateAuthenticationRequest{SMDPAddress: s.address, EUICCChallenge: challenge, EUICCInfo1: info1}
-	err := call(ctx, s, rsp.FnInitiateAuthentication, q, p, func(p *rsp.InitiateAuthenticationResponse) rsp.ResponseHeader { return p.Header })
+	if s.relay != nil {
+		return s.relay.InitiateAuthentication(ctx, q)
+	}
+	p := &Proof{}
+	err := call(ctx, s, rsp.FnInitiateAuthentication, q, &p.InitiateAuthenticationResponse, func(p *rsp.InitiateAuthenticationResponse) rsp.ResponseHeader { return p.Header })
 	return p, err
 }
 
-func (s *server) authenticateClient(ctx context.Context, id rsp.TransactionID, response []byte) (*rsp.AuthenticateClientResponse, error) {
-	p := &rsp.AuthenticateClientResponse{}
+func (s *server) authenticateClient(ctx context.Context, id rsp.TransactionID, response []byte) (*Offered, error) {
 	q := &rsp.AuthenticateClientRequest{TransactionID: id, AuthenticateServerResponse: response}
-	err := call(ctx, s, rsp.FnAuthenticateClient, q, p, func(p *rsp.AuthenticateClientResponse) rsp.ResponseHeader { return p.Header })
+	if s.relay != nil {
+		return s.relay.AuthenticateClient(ctx, q)
+	}
+	p := &Offered{}
+	err := call(ctx, s, rsp.FnAuthenticateClient, q, &p.AuthenticateClientResponse, func(p *rsp.AuthenticateClientResponse) rsp.ResponseHeader { return p.Header })
 	return p, err
 }
 
@@ -160,6 +169,9 @@ func (s *server) events(ctx context.Context, id rsp.TransactionID, response []by
 func (s *server) getBoundProfilePackage(ctx context.Context, id rsp.TransactionID, response []byte) (*rsp.GetBoundProfilePackageResponse, error) {
 	p := &rsp.GetBoundProfilePackageResponse{}
 	q := &rsp.GetBoundProfilePackageRequest{TransactionID: id, PrepareDownloadResponse: response}
+	if s.relay != nil {
+		return s.relay.GetBoundProfilePackage(ctx, q)
+	}
 	err := call(ctx, s, rsp.FnGetBoundProfilePackage, q, p, func(p *rsp.GetBoundProfilePackageResponse) rsp.ResponseHeader { return p.Header })
 	return p, err
 }
@@ -167,6 +179,9 @@ func (s *server) getBoundProfilePackage(ctx context.Context, id rsp.TransactionI
 func (s *server) cancelSession(ctx context.Context, id rsp.TransactionID, response []byte) error {
 	p := &rsp.CancelSessionES9Response{}
 	q := &rsp.CancelSessionES9Request{TransactionID: id, CancelSessionResponse: response}
+	if s.relay != nil {
+		return s.relay.CancelSession(ctx, q)
+	}
 	return call(ctx, s, rsp.FnCancelSession, q, p, func(p *rsp.CancelSessionES9Response) rsp.ResponseHeader { return p.Header })
 }
 

@@ -1,0 +1,306 @@
+package ipa
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"godwit/ident"
+	"godwit/iot"
+	"godwit/lpa"
+	"godwit/rsp"
+)
+
+// maxAttempts is how often one download is begun: losses of power count.
+const maxAttempts = 4
+
+// maxOutcomes is how many delivered results are remembered, so that a trigger that
+// comes again gets its result again.
+const maxOutcomes = 8
+
+// A download is a trigger that is being carried out.
+type download struct {
+	Trigger  []byte // BF54
+	Attempts int
+	// Run is the SM-DP+'s transaction from the moment at which the chip may have
+	// installed the profile: its word on it names the transaction.
+	Run rsp.TransactionID
+}
+
+// An outcome is the result of a download.
+type outcome struct {
+	Order     []byte // eimTransactionId, or nil
+	Result    []byte // BF54
+	Sequence  int64  // of the notification in it, 0 when there is none
+	Delivered bool
+}
+
+// trigger begins a download, unless its result is known already.
+func (p *IPA) trigger(ctx context.Context, der []byte) error {
+	t, err := iot.ParseDownloadTrigger(der)
+	if err != nil {
+		p.log().Warn("the eIM sent a trigger that cannot be read", "err", err)
+		return p.refuse(ctx, nil, iot.ResultInvalidFormat)
+	}
+	if t.TransactionID != nil {
+		for i := range p.state.Outcomes {
+			if o := &p.state.Outcomes[i]; bytes.Equal(o.Order, t.TransactionID) {
+				o.Delivered = false
+				if err := p.save(); err != nil {
+					return err
+				}
+				return p.deliver(ctx)
+			}
+		}
+	}
+	p.state.Download = &download{Trigger: der}
+	if err := p.save(); err != nil {
+		return err
+	}
+	if err := p.download(ctx); err != nil {
+		return err
+	}
+	return p.deliver(ctx)
+}
+
+// download carries out the noted trigger until its result is in the journal. The
+// error means that it is not there yet, and that the next poll goes on.
+func (p *IPA) download(ctx context.Context) error {
+	d := p.state.Download
+	t, err := iot.ParseDownloadTrigger(d.Trigger)
+	if err != nil {
+		return p.finish(&iot.DownloadResult{}, nil, err)
+	}
+	if !d.Run.IsZero() {
+		found, err := p.word(t, d.Run)
+		if found || err != nil {
+			return err
+		}
+		d.Run = rsp.TransactionID{} // the chip was interrupted before it had a word
+	}
+	failed := &iot.DownloadResult{TransactionID: t.TransactionID, Reason: new(iot.DataUndefined)}
+	if d.Attempts >= maxAttempts {
+		return p.finish(failed, nil, fmt.Errorf("the download was interrupted %d times", d.Attempts))
+	}
+	d.Attempts++
+	if err := p.save(); err != nil {
+		return err
+	}
+	err = p.step(StepDownload, source(t), func() error { return p.fetch(ctx, t) })
+	switch {
+	case p.stale:
+		return err
+	case p.state.Download == nil: // the chip has spoken
+		p.notify(ctx)
+		return nil
+	case err == nil:
+		return p.finish(failed, nil, errors.New("the download ended without a result"))
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case final(err) || d.Attempts >= maxAttempts:
+		return p.finish(failed, nil, err)
+	}
+	return err
+}
+
+// final reports whether a download that ended with err will end so again: server,
+// chip or IPA have judged, and not the network or the card.
+func final(err error) bool {
+	if _, ok := rsp.AsFailure(err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*lpa.ChipError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*lpa.CheckError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*EsipaError](err); ok {
+		return true
+	}
+	if e, ok := errors.AsType[*lpa.ProtocolError](err); ok {
+		return e.Status < 500
+	}
+	return errors.Is(err, lpa.ErrNoCode)
+}
+
+// source says for people where a profile comes from. The activation code stays
+// secret.
+func source(t *iot.DownloadTrigger) string {
+	switch {
+	case t.ActivationCode != "":
+		if code, err := rsp.ParseActivationCode(t.ActivationCode); err == nil {
+			return "from " + code.Address
+		}
+		return "by an activation code"
+	case t.DefaultDP:
+		return "from the default SM-DP+"
+	case t.SMDS != nil:
+		return "by an SM-DS"
+	}
+	return "through the eIM"
+}
+
+// fetch downloads.
+func (p *IPA) fetch(ctx context.Context, t *iot.DownloadTrigger) error {
+	q, err := p.source(t)
+	if err != nil {
+		return err
+	}
+	q.ConfirmationCode = p.ConfirmationCode
+	q.Loading = func(run rsp.TransactionID) error {
+		p.state.Download.Run = run
+		return p.save()
+	}
+	q.Installed = func(_ context.Context, r *lpa.Result) error {
+		return p.installed(t, r)
+	}
+	r, err := p.LPA.Download(ctx, q)
+	if err == nil {
+		err = r.NotifyError // of installed, not of notifications
+	}
+	return err
+}
+
+// source turns a trigger into a request.
+func (p *IPA) source(t *iot.DownloadTrigger) (lpa.Request, error) {
+	var q lpa.Request
+	through := &relay{p.ESipa, t.TransactionID}
+	switch {
+	case t.ActivationCode != "":
+		code, err := rsp.ParseActivationCode(t.ActivationCode)
+		if err != nil {
+			return q, &lpa.CheckError{What: err.Error()}
+		}
+		q = lpa.FromActivationCode(code)
+	case t.SMDS != nil:
+		q.MatchingID, q.Address = new(ident.MatchingID("")), *t.SMDS
+		if q.Address == "" {
+			a, err := p.LPA.Chip.Addresses()
+			if err != nil {
+				return q, err
+			}
+			if q.Address = a.RootDS; q.Address == "" {
+				return q, &lpa.CheckError{What: "the eUICC has no SM-DS address"}
+			}
+		}
+		return q, nil // the IPA asks an SM-DS itself
+	case t.DefaultDP:
+		if !p.Indirect {
+			return q, nil
+		}
+		a, err := p.LPA.Chip.Addresses()
+		if err != nil {
+			return q, err
+		}
+		q.Address = a.DefaultDP
+	default:
+		q.Relay = through
+		return q, nil
+	}
+	if p.Indirect {
+		q.Relay = through
+	}
+	return q, nil
+}
+
+// installed keeps the chip's word on an installation, and only then does what may
+// follow. The chip keeps the word too until the SM-DP+ has it.
+func (p *IPA) installed(t *iot.DownloadTrigger, r *lpa.Result) error {
+	n := r.Notification
+	if err := p.finish(&iot.DownloadResult{TransactionID: t.TransactionID, Installation: n.Raw}, n, nil); err != nil {
+		return err
+	}
+	if word, err := rsp.ReadInstallation(n); err != nil || word.Error != 0 {
+		return nil // nothing to enable; the LPA's own error tells
+	}
+	return p.immediate(r)
+}
+
+// word looks for what the chip said of a run that was interrupted.
+func (p *IPA) word(t *iot.DownloadTrigger, run rsp.TransactionID) (found bool, err error) {
+	list, err := p.LPA.Chip.Retrieve(rsp.NotificationFilter{})
+	if err != nil {
+		return false, err
+	}
+	for i := range list {
+		if n := &list[i]; n.Installation && n.TransactionID == run {
+			return true, p.finish(&iot.DownloadResult{TransactionID: t.TransactionID, Installation: n.Raw}, n, nil)
+		}
+	}
+	return false, nil
+}
+
+// finish puts the result of the download in the journal.
+func (p *IPA) finish(r *iot.DownloadResult, n *rsp.PendingNotification, why error) error {
+	if n == nil {
+		r.Reason = new(iot.DataUndefined)
+		if why != nil {
+			r.Detail = detail(why)
+		}
+	}
+	o := outcome{Order: r.TransactionID, Result: r.Append(nil)}
+	if n != nil {
+		o.Sequence = n.Metadata.Sequence
+	}
+	p.state.Download = nil
+	p.state.Outcomes = append(p.state.Outcomes, o)
+	p.trim()
+	return p.save()
+}
+
+// maxDetail is how much of an error's text goes to the eIM.
+const maxDetail = 250
+
+// detail is what is told of a download that failed before the chip had a word: in
+// the words of an error message, a status code of the SM-DP+ first.
+func detail(err error) []byte {
+	text := err.Error()
+	if f, ok := rsp.AsFailure(err); ok {
+		text = f.StatusCode.String() + " " + text
+	}
+	return []byte(text[:min(len(text), maxDetail)])
+}
+
+// trim forgets the oldest delivered results.
+func (p *IPA) trim() {
+	delivered := 0
+	for i := len(p.state.Outcomes) - 1; i >= 0; i-- {
+		if !p.state.Outcomes[i].Delivered {
+			continue
+		}
+		if delivered++; delivered > maxOutcomes {
+			p.state.Outcomes = append(p.state.Outcomes[:i], p.state.Outcomes[i+1:]...)
+		}
+	}
+}
+
+// deliverOutcomes brings the eIM the results of downloads that wait.
+func (p *IPA) deliverOutcomes(ctx context.Context) error {
+	for i := range p.state.Outcomes {
+		o := &p.state.Outcomes[i]
+		if o.Delivered {
+			continue
+		}
+		acknowledged, err := p.provide(ctx, &iot.ProvideEimPackageResult{DownloadResult: o.Result}, "download")
+		if err != nil {
+			if _, refused := errors.AsType[*EsipaError](err); !refused {
+				return err
+			}
+			// The eIM has judged: it does not want it.
+		}
+		sent := map[int64]bool{}
+		if o.Sequence != 0 {
+			sent[o.Sequence] = true
+		}
+		if err := p.forget(acknowledged, sent); err != nil {
+			return err
+		}
+		o.Delivered = true
+		if err := p.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -25,7 +25,10 @@ func (s *Server) takeData(ctx context.Context, tx *db.Tx, c *claim, der []byte) 
 	}
 	v := &evidence{kind: evidenceData, octets: der, witness: ByIPA}
 	if t == nil || w == nil || t.stage != Sent || w.phase != phaseAsk && t.kind != Data {
-		// Nobody asks any more. The notifications in it are worth having.
+		// Nobody asks any more. What the eUICC has signed is worth having.
+		if err := s.takeResults(ctx, tx, c, d); err != nil {
+			return err
+		}
 		return s.takeNotifications(ctx, tx, c, d.Notifications)
 	}
 	if w.phase == phaseAsk {
@@ -154,16 +157,25 @@ func (s *Server) askAgain(ctx context.Context, tx *db.Tx, e *euicc, t *task, tro
 // takeAsked takes the results that an eUICC still holds, for a package that it
 // says it has executed.
 func (s *Server) takeAsked(ctx context.Context, tx *db.Tx, c *claim, e *euicc, t *task, d *iot.DataResponse) error {
-	for _, der := range d.Results {
-		if err := s.takePackage(ctx, tx, c, der); err != nil {
-			return err
-		}
+	if err := s.takeResults(ctx, tx, c, d); err != nil {
+		return err
 	}
 	now, err := s.readTask(ctx, tx, `id = $1`, t.id)
 	if err != nil || now == nil || now.stage != Sent {
 		return err
 	}
 	return s.unresolved(ctx, tx, e, t)
+}
+
+// takeResults takes the package results in an answer.
+func (s *Server) takeResults(ctx context.Context, tx *db.Tx, c *claim, d *iot.DataResponse) error {
+	for _, der := range d.Results {
+		if err := s.takePackage(ctx, tx, c, der); err != nil {
+			return err
+		}
+	}
+	c.code = 0 // one that cannot be read does not spoil the others
+	return nil
 }
 
 // unresolved ends a task that the eUICC calls a repetition and holds no result

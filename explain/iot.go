@@ -5,7 +5,7 @@ import "slices"
 // es10Functions are the functions of the eUICC that answer with a number.
 var es10Functions = slices.Concat(sgp22Functions, sgp32Functions)
 
-// associated and its like are shared by functions that keep eIMs.
+// Results that several of its functions share.
 var (
 	eimMemory     = row{1, "no room", "The eUICC has no room for another eIM.", Operator, "Delete an eIM that is no longer used.", ""}
 	eimAssociated = row{2, "associated already", "The eUICC has an eIM already (with this identifier).", Operator, "Let the present eIM add or update it; only an eUICC without eIM takes a first one.", ""}
@@ -18,13 +18,6 @@ var (
 
 // sgp32Functions are those that SGP.32 adds.
 var sgp32Functions = []es10Function{
-	{"package", "LoadEuiccPackage", nil, "SGP.32 v1.2, 2.11.2.1", false, []row{
-		{3, "another EID", "The package is for another eUICC.", Admin, "The eIM mixed two devices up. Compare the EIDs.", ""},
-		{4, "replayed", "The counter of the package is not greater than that of the last one: the eUICC has executed it before.", Nobody, "The eIM asks for the results that wait. If it goes on, the eIM has lost its counter: give it a new key.", ""},
-		{6, "counter out of range", "The counter of the package is above 8388607.", Admin, "Give the eIM another key; then the counter may begin anew.", ""},
-		{15, "too long", "The package is longer than the eUICC can take.", Admin, "Send fewer commands in one package.", ""},
-		{104, "emergency call", "An emergency call is under way.", User, "Wait until it has ended.", ""},
-	}},
 	{"add-initial-eim", "AddInitialEim", []string{"addeim", "add-eim"}, "SGP.32 v1.2, 5.9.4", true, []row{
 		eimMemory, eimAssociated, eimCI, eimToken, eimCounter, commandFailed,
 	}},
@@ -51,14 +44,8 @@ var sgp32Functions = []es10Function{
 // eimUndefined is the error without a reason of all functions of an eIM.
 var eimUndefined = row{127, "undefined error", "The eIM gave no reason.", Admin, "Look at the log of the eIM.", ""}
 
-// esipaFunctions are the functions of an eIM that answer with a number.
+// esipaFunctions are functions of an eIM that answer with a number.
 var esipaFunctions = []es10Function{
-	{"eim-package", "GetEimPackage", nil, "SGP.32 v1.2, 5.14.5", false, []row{
-		{1, "nothing waits", "The eIM has no package for this eUICC.", Nobody, "Nothing is to be done.", ""},
-		{2, "EID unknown", "The eIM does not know the eUICC.", Operator, "Register the device, or its EID, with the eIM that it asks.", ""},
-		{3, "EID not valid", "The eIM does not take the EID for one.", DeviceMaker, "Compare the EID with the one that is printed; its last two digits are check digits.", ""},
-		{4, "EID missing", "The request had no EID.", DeviceMaker, "The IPA has to send the EID.", ""},
-	}},
 	{"eim-result", "ProvideEimPackageResult", nil, "SGP.32 v1.2, 5.14.6", false, []row{
 		{2, "EID unknown", "The eIM does not know the eUICC.", Operator, "Register the device, or its EID, with the eIM that it asks.", ""},
 		{3, "EID not valid", "The eIM does not take the EID for one.", DeviceMaker, "Compare the EID with the one that is printed; its last two digits are check digits.", ""},
@@ -93,6 +80,9 @@ var esipaFunctions = []es10Function{
 // ESipa explains the number that a function of an eIM answered with, by the name
 // of the function in SGP.32.
 func ESipa(function string, n int) (Entry, bool) {
+	if function == "GetEimPackage" {
+		return ES10(function, n)
+	}
 	for i := range esipaFunctions {
 		f := &esipaFunctions[i]
 		if f.full != function {

@@ -3,8 +3,10 @@ package ipa
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"godwit/ident"
 	"godwit/iot"
@@ -26,6 +28,10 @@ type download struct {
 	// Run is the SM-DP+'s transaction from the moment at which the chip may have
 	// installed the profile: its word on it names the transaction.
 	Run rsp.TransactionID
+	// Word is what the chip said of a run in which its power was lost: the result,
+	// if no other run brings another.
+	Word     []byte
+	Sequence int64
 }
 
 // An outcome is the result of a download.
@@ -77,7 +83,14 @@ func (p *IPA) download(ctx context.Context) error {
 		if found || err != nil {
 			return err
 		}
-		d.Run = rsp.TransactionID{} // the chip was interrupted before it had a word
+		// The chip was interrupted, perhaps before it had a word.
+		d.Run = rsp.TransactionID{}
+		if d.Word != nil {
+			if err := p.save(); err != nil {
+				return err
+			}
+			p.notify(ctx) // the SM-DP+ may let the eUICC try again once it knows
+		}
 	}
 	failed := &iot.DownloadResult{TransactionID: t.TransactionID, Reason: new(iot.DataUndefined)}
 	if d.Attempts >= maxAttempts {
@@ -218,49 +231,81 @@ func (p *IPA) installed(t *iot.DownloadTrigger, r *lpa.Result) error {
 	return p.immediate(r)
 }
 
-// word looks for what the chip said of a run that was interrupted.
+// word looks for what the chip said of a run that was interrupted. That it was
+// interrupted is the result only when the download cannot be repeated.
 func (p *IPA) word(t *iot.DownloadTrigger, run rsp.TransactionID) (found bool, err error) {
 	list, err := p.LPA.Chip.Retrieve(rsp.NotificationFilter{})
 	if err != nil {
 		return false, err
 	}
 	for i := range list {
-		if n := &list[i]; n.Installation && n.TransactionID == run {
-			return true, p.finish(&iot.DownloadResult{TransactionID: t.TransactionID, Installation: n.Raw}, n, nil)
+		n := &list[i]
+		if !n.Installation || n.TransactionID != run {
+			continue
 		}
+		word, err := rsp.ReadInstallation(n)
+		if err == nil && word.Error == rsp.InstallInterrupted && p.state.Download.Attempts < maxAttempts {
+			p.state.Download.Word, p.state.Download.Sequence = n.Raw, n.Metadata.Sequence
+			return false, nil
+		}
+		return true, p.finish(&iot.DownloadResult{TransactionID: t.TransactionID, Installation: n.Raw}, n, nil)
 	}
 	return false, nil
 }
 
 // finish puts the result of the download in the journal.
 func (p *IPA) finish(r *iot.DownloadResult, n *rsp.PendingNotification, why error) error {
-	if n == nil {
-		r.Reason = new(iot.DataUndefined)
-		if why != nil {
-			r.Detail = detail(why)
-		}
-	}
-	o := outcome{Order: r.TransactionID, Result: r.Append(nil)}
-	if n != nil {
+	o := outcome{Order: r.TransactionID}
+	switch d := p.state.Download; {
+	case n != nil:
 		o.Sequence = n.Metadata.Sequence
+	case d.Word != nil:
+		r.Reason, r.Installation, o.Sequence = nil, d.Word, d.Sequence
+	default:
+		r.Reason, r.Detail = new(iot.DataUndefined), detail(why)
 	}
+	o.Result = r.Append(nil)
 	p.state.Download = nil
 	p.state.Outcomes = append(p.state.Outcomes, o)
 	p.trim()
 	return p.save()
 }
 
-// maxDetail is how much of an error's text goes to the eIM.
-const maxDetail = 250
+// maxDetail is how much of an error's text goes to the eIM, in octets.
+const maxDetail = 200
 
-// detail is what is told of a download that failed before the chip had a word: in
-// the words of an error message, a status code of the SM-DP+ first.
+// smdpInaccessible is how an IPA says that it did not come through to the SM-DP+.
+var smdpInaccessible = rsp.StatusCode{Subject: "8.8", Reason: "5.1"}
+
+// detail is what is told of a download that failed before the chip had a word: the
+// answer of the SM-DP+ in the JSON binding. Where the IPA gave up itself it has the
+// status code that fits best.
 func detail(err error) []byte {
-	text := err.Error()
-	if f, ok := rsp.AsFailure(err); ok {
-		text = f.StatusCode.String() + " " + text
+	f, ok := rsp.AsFailure(err)
+	if !ok {
+		text := strings.ToValidUTF8(err.Error(), "?")
+		f = &rsp.Failure{StatusCode: statusOf(err), Message: strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")}
 	}
-	return []byte(text[:min(len(text), maxDetail)])
+	answer, err := json.Marshal(struct {
+		Header rsp.ResponseHeader `json:"header"`
+	}{f.Header()})
+	if err != nil {
+		return nil
+	}
+	return answer
+}
+
+func statusOf(err error) rsp.StatusCode {
+	if errors.Is(err, lpa.ErrNoCode) {
+		return rsp.CodeMissing
+	}
+	if _, ok := errors.AsType[*lpa.ChipError](err); ok {
+		return rsp.EUICCFailed
+	}
+	if final(err) {
+		return rsp.ExecutionFailed
+	}
+	return smdpInaccessible
 }
 
 // trim forgets the oldest delivered results.

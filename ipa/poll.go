@@ -159,7 +159,7 @@ func failed(r *iot.PackageResult) error {
 	case r.Unsigned:
 		return errors.New("the eUICC does not know the eIM, or its signature is wrong")
 	case r.ErrorCode != nil:
-		return &lpa.ChipError{Function: "LoadEuiccPackage", Code: *r.ErrorCode}
+		return &lpa.ChipError{Function: "EuiccPackage", Code: *r.ErrorCode}
 	}
 	var errs []error
 	for i := range r.Results {

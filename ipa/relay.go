@@ -6,6 +6,7 @@ import (
 	"godwit/iot"
 	"godwit/lpa"
 	"godwit/rsp"
+	"godwit/tlv"
 )
 
 // A relay carries a download through the eIM. SGP.32 v1.2, 3.2.3.2.
@@ -15,15 +16,18 @@ type relay struct {
 }
 
 // refused returns the error of a relayed function: the SM-DP+'s status code where
-// there is one, else the eIM's number.
-func refused(function string, r *iot.Refused) error {
+// there is one or the number stands for one, else the eIM's number.
+func refused(function string, tag tlv.Tag, r *iot.Refused) error {
 	switch {
 	case r.Failure != nil:
 		return r.Failure
-	case r.Error != 0:
-		return &EsipaError{function, r.Error}
+	case r.Error == 0:
+		return nil
 	}
-	return nil
+	if f := rsp.ASN1Failure(tag, r.Error); f.StatusCode != rsp.ExecutionFailed {
+		return f
+	}
+	return &EsipaError{function, r.Error}
 }
 
 func (r *relay) InitiateAuthentication(ctx context.Context, q *rsp.InitiateAuthenticationRequest) (*lpa.Proof, error) {
@@ -33,7 +37,7 @@ func (r *relay) InitiateAuthentication(ctx context.Context, q *rsp.InitiateAuthe
 	if err != nil {
 		return nil, err
 	}
-	if err := refused("InitiateAuthentication", &p.Refused); err != nil {
+	if err := refused("InitiateAuthentication", 0xBF39, &p.Refused); err != nil {
 		return nil, err
 	}
 	if p.TransactionID.IsZero() {
@@ -59,7 +63,7 @@ func (r *relay) AuthenticateClient(ctx context.Context, q *rsp.AuthenticateClien
 	if err != nil {
 		return nil, err
 	}
-	if err := refused("AuthenticateClient", &p.Refused); err != nil {
+	if err := refused("AuthenticateClient", 0xBF3B, &p.Refused); err != nil {
 		return nil, err
 	}
 	if p.TransactionID.IsZero() {
@@ -81,7 +85,7 @@ func (r *relay) GetBoundProfilePackage(ctx context.Context, q *rsp.GetBoundProfi
 	if err != nil {
 		return nil, err
 	}
-	if err := refused("GetBoundProfilePackage", &p.Refused); err != nil {
+	if err := refused("GetBoundProfilePackage", 0xBF3A, &p.Refused); err != nil {
 		return nil, err
 	}
 	if p.TransactionID.IsZero() {
@@ -99,5 +103,5 @@ func (r *relay) CancelSession(ctx context.Context, q *rsp.CancelSessionES9Reques
 	if err != nil {
 		return err
 	}
-	return refused("CancelSession", &p.Refused)
+	return refused("CancelSession", rsp.TagCancelSession, &p.Refused)
 }

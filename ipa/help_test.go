@@ -1,0 +1,24 @@
+package ipa_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"godwit/rsp"
+)
+
+// failure reads what an IPA tells of a download that came to nothing.
+func failure(t *testing.T, detail []byte) *rsp.Failure {
+	t.Helper()
+	var answer struct {
+		Header rsp.ResponseHeader `json:"header"`
+	}
+	if err := json.Unmarshal(detail, &answer); err != nil {
+		t.Fatalf("detail %q: %v", detail, err)
+	}
+	f, ok := rsp.AsFailure(answer.Header.Err())
+	if !ok {
+		t.Fatalf("detail %s is no failure", detail)
+	}
+	return f
+}

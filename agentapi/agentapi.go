@@ -61,8 +61,8 @@ type Devices interface {
 	// ByInstallCode returns the account of the device that has an install code, or
 	// a refusal of kind [fault.Unauthorized].
 	ByInstallCode(ctx context.Context, q db.Query, id, code string) (account string, err error)
-	// Owner returns the account of a device, or a refusal of kind [fault.NotFound].
-	Owner(ctx context.Context, q db.Query, id string) (account string, err error)
+	// Belongs refuses with [fault.NotFound] a device that an account does not have.
+	Belongs(ctx context.Context, q db.Query, account, id string) error
 	// Put makes the device with the ID known, with its chips: here and at the eIM.
 	// Doing it again changes nothing.
 	Put(ctx context.Context, tx *db.Tx, by By, id string, d Device) error

@@ -164,13 +164,8 @@ func (d *Door) vouch(r *http.Request, token string, isBearer bool, name, passwor
 	if !basic {
 		return who, fault.New(fault.Unauthorized, "enrol with HTTP Basic: a user who may register devices, or the device ID and its install code; or with the agent's token")
 	}
-	id, err := d.o.Devices.Identify(Device{ID: name})
-	for _, other := range []Device{{MAC: name}, {IMEI: name}} {
-		if err != nil {
-			id, err = d.o.Devices.Identify(other)
-		}
-	}
-	if err != nil {
+	id, is := named(name, d.o.Devices.Identify)
+	if !is {
 		return who, fault.New(fault.Unauthorized, "no user and no device has these credentials")
 	}
 	err = d.o.DB.Read(r.Context(), func(q db.Query) error {
@@ -179,6 +174,24 @@ func (d *Door) vouch(r *http.Request, token string, isBearer bool, name, passwor
 		return err
 	})
 	return who, err
+}
+
+// named reads the name in the credentials of a device: its ID, or what it is made
+// of.
+func named(name string, identify func(Device) (string, error)) (id string, is bool) {
+	for _, d := range []Device{{ID: name}, {MAC: name}, {IMEI: name}} {
+		if id, err := identify(d); err == nil {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+// NamesDevice reports whether a name in HTTP Basic credentials is a device's, so
+// that the password is an install code.
+func NamesDevice(name string, identify func(Device) (string, error)) bool {
+	_, is := named(name, identify)
+	return name != "" && is
 }
 
 // chips reads the eUICCs of a request.

@@ -63,8 +63,8 @@ func (d *Door) find(ctx context.Context, q db.Query, token string) (a agent, err
 		return a, fmt.Errorf("read agent: %w", err)
 	}
 	// Who took the device away took the agent's word with it.
-	owner, err := d.o.Devices.Owner(ctx, q, a.Device)
-	if fault.Is(err, fault.NotFound) || err == nil && owner != a.Account {
+	err = d.o.Devices.Belongs(ctx, q, a.Account, a.Device)
+	if fault.Is(err, fault.NotFound) {
 		return a, fault.New(fault.Unauthorized, "device %s is no longer registered: enrol again with a user's credentials or the install code", a.Device)
 	}
 	return a, err

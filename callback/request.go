@@ -75,9 +75,9 @@ func (s *Sender) Check(field, raw string) error {
 	return nil
 }
 
-// Dialer returns what makes connections to addresses that others have given:
-// public ones, and those that o allows. The address that is checked is the address that
-// is dialled.
+// Dialer returns what makes connections to strangers' servers: to public
+// addresses and to those that o allows. The address that is checked is the
+// address that is dialled, so a name that changes its mind gains nothing.
 func Dialer(o Options) func(ctx context.Context, network, address string) (net.Conn, error) {
 	guard := newGuard(o)
 	// A request that is given up leaves its dial behind; it may not last.
@@ -93,8 +93,7 @@ func Dialer(o Options) func(ctx context.Context, network, address string) (net.C
 }
 
 // newClient makes the client for requests to strangers' servers. It follows no
-// redirects and knows no proxy, and the address that is checked is the address
-// that is dialled, so a name that changes its mind gains nothing.
+// redirects and knows no proxy.
 func newClient(o Options) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

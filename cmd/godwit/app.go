@@ -167,7 +167,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
 		return nil, err
 	}
-	if err := a.joinField(ctx, s); err != nil {
+	if err := a.joinField(ctx); err != nil {
 		return nil, fmt.Errorf("devices in the field: %w", err)
 	}
 
@@ -239,10 +239,7 @@ func (a *app) run(ctx context.Context) error {
 	context.AfterFunc(work, func() { a.close() })
 	doors.Go(func() error { return serveHTTP(doorsCtx, a.settings.API, a.api) })
 	for i, l := range a.settings.RSP {
-		door := a.rsp[i].Handler()
-		if i == 0 {
-			door = a.fieldDoor(door)
-		}
+		door := a.rspDoor(i)
 		config, err := a.rsp[i].TLS()
 		if err != nil {
 			slog.Warn("no TLS on this port; put a terminating proxy in front", "listen", l.Addr().String(), "err", err)

@@ -1,26 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"godwit/account"
 	"godwit/agentapi"
-	"godwit/callback"
 	"godwit/db"
 	"godwit/device"
 	"godwit/eim"
 	"godwit/fault"
 	"godwit/ident"
 	"godwit/iot"
-	"godwit/pki"
 	"godwit/rsp"
 )
 
@@ -31,69 +24,41 @@ type fieldFlags struct {
 }
 
 // joinField joins what serves devices in the field: the devices and their work,
-// the eIM, and the door of our agents. The eIM has the trust of the first port.
-func (a *app) joinField(ctx context.Context, s settings) error {
+// the eIM, and the door of our agents.
+func (a *app) joinField(ctx context.Context) error {
 	a.devices = &device.Store{DB: a.db, Jobs: a.queue, Events: a.events}
-	first := s.RSP[0]
-	roots, err := first.Set.Roots()
-	if err != nil {
-		return err
-	}
-	id := s.Field.EIMID
-	if id == "" {
-		id = hostOf(first.Address)
-	}
-	a.eim, err = eim.Open(ctx, a.db, eim.Config{
-		ID: id, FQDN: first.Address, Roots: roots, TLSTrust: tlsAuthority(first), Jobs: a.queue,
-		Dial: outward(s),
-		Outcome: func(ctx context.Context, tx *db.Tx, o eim.Outcome) error {
-			return a.devices.Outcome(ctx, tx, outcomeOf(o))
-		},
-		Inventory: func(ctx context.Context, tx *db.Tx, i eim.Inventory) error {
-			return a.devices.Report(ctx, tx, reportOf(i))
-		},
-		Seen: func(ctx context.Context, list []eim.Sighting) error {
-			seen := make([]device.Sighting, len(list))
-			for i, one := range list {
-				seen[i] = device.Sighting(one)
-			}
-			return a.devices.Seen(ctx, seen)
-		},
-	})
-	if err != nil {
+	if err := a.openEIM(ctx); err != nil {
 		return err
 	}
 	a.devices.EIM = manager{a.eim}
 	a.devices.Register()
 	a.agents = agentapi.New(agentapi.Options{
 		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
-		Esipa: "https://" + first.Address, Poll: s.Field.PollInterval,
+		Esipa: esipaURL(a.settings.RSP), Poll: a.settings.Field.PollInterval,
 	})
 	return nil
 }
 
-// tlsAuthority is the certificate above those that a port shows, so that they may
-// be renewed without a word to devices; nil where TLS ends before this program.
-func tlsAuthority(l rspListener) []byte {
-	for _, m := range l.Set.Members {
-		if c := m.Identity.TLS; c != nil && c.Certificate.PublicKey.Curve() == pki.P256 {
-			return m.Identity.CI.Raw
-		}
-	}
-	return nil
+// outcome tells the devices how a task of the eIM stands.
+func (a *app) outcome(ctx context.Context, tx *db.Tx, o eim.Outcome) error {
+	return a.devices.Outcome(ctx, tx, device.Outcome{
+		TaskID: o.TaskID, EID: o.EID, Stage: device.Stage(o.Stage), ICCID: o.ICCID, Code: o.Code, Reason: o.Reason,
+		Message: o.Message, Evidence: o.Evidence, EvidenceKind: o.EvidenceKind, Witness: o.Witness, At: o.At,
+	})
 }
 
-// outward makes connections to SM-DP+s that activation codes and devices name:
-// this server itself, and what callbacks may reach too.
-func outward(s settings) func(ctx context.Context, network, address string) (net.Conn, error) {
-	o := callback.Options{Allow: s.Callbacks.Allow, AllowHosts: slices.Clone(s.Callbacks.AllowHosts)}
-	for _, own := range s.SMDPAddress {
-		if _, _, err := net.SplitHostPort(own); err != nil {
-			own = net.JoinHostPort(own, "443")
-		}
-		o.AllowHosts = append(o.AllowHosts, own)
+// inventory tells them what an eUICC says that it holds.
+func (a *app) inventory(ctx context.Context, tx *db.Tx, i eim.Inventory) error {
+	return a.devices.Report(ctx, tx, reportOf(i))
+}
+
+// sighted tells them who has polled.
+func (a *app) sighted(ctx context.Context, list []eim.Sighting) error {
+	seen := make([]device.Sighting, len(list))
+	for i, one := range list {
+		seen[i] = device.Sighting(one)
 	}
-	return callback.Dialer(o)
+	return a.devices.Seen(ctx, seen)
 }
 
 // manager is the eIM as the devices' domain sees it.
@@ -121,13 +86,6 @@ func (m manager) Queue(ctx context.Context, tx *db.Tx, t device.Task) error {
 
 func (m manager) Cancel(ctx context.Context, tx *db.Tx, id string) (bool, error) {
 	return m.server.Cancel(ctx, tx, id)
-}
-
-func outcomeOf(o eim.Outcome) device.Outcome {
-	return device.Outcome{
-		TaskID: o.TaskID, EID: o.EID, Stage: device.Stage(o.Stage), ICCID: o.ICCID, Code: o.Code, Reason: o.Reason,
-		Message: o.Message, Evidence: o.Evidence, EvidenceKind: o.EvidenceKind, Witness: o.Witness, At: o.At,
-	}
 }
 
 // profileTypes are the names of profile classes in the Remote Manager.
@@ -163,23 +121,21 @@ func reportedOf(p iot.ProfileInfo) device.Reported {
 // enrolled is the devices' domain and the eIM as the door of agents sees them.
 type enrolled struct{ a *app }
 
-func (e enrolled) Identify(d agentapi.Device) (string, error) {
-	var id device.ID
-	var err error
-	field := ""
+func (e enrolled) Identify(d agentapi.Device) (string, error) { return identify(d) }
+
+// identify makes the ID of a device from the first thing that is known of it.
+func identify(d agentapi.Device) (string, error) {
+	field, text, read := "device_id", d.ID, device.ParseID
 	switch {
 	case d.ID != "":
-		field = "device_id"
-		id, err = device.ParseID(d.ID)
 	case d.MAC != "":
-		field = "mac"
-		id, err = device.IDFromMAC(d.MAC)
+		field, text, read = "mac", d.MAC, device.IDFromMAC
 	case d.IMEI != "":
-		field = "imei"
-		id, err = device.IDFromIMEI(d.IMEI)
+		field, text, read = "imei", d.IMEI, device.IDFromIMEI
 	default:
-		return "", fault.Field("device_id", "is required: give device_id, mac or imei")
+		return "", fault.Field("device_id", "is missing: name the device by device_id, mac or imei")
 	}
+	id, err := read(text)
 	if err != nil {
 		return "", fault.Field(field, "%v", err)
 	}
@@ -191,8 +147,9 @@ func (e enrolled) ByInstallCode(ctx context.Context, q db.Query, id, code string
 	return d.Account, err
 }
 
-func (e enrolled) Owner(ctx context.Context, q db.Query, id string) (string, error) {
-	return e.a.devices.Owner(ctx, q, device.ID(id))
+func (e enrolled) Belongs(ctx context.Context, q db.Query, account, id string) error {
+	_, err := e.a.devices.FindDevice(ctx, q, account, device.ID(id))
+	return err
 }
 
 func (e enrolled) Put(ctx context.Context, tx *db.Tx, by agentapi.By, id string, d agentapi.Device) error {
@@ -234,7 +191,7 @@ func (a *app) fieldUser(r *http.Request) (by agentapi.By, is bool, err error) {
 		c, err = a.accounts.VerifyUserKey(r.Context(), key, r.Header.Get("X-API-KEY-SECRET"))
 	} else {
 		name, password, basic := r.BasicAuth()
-		if !basic || isDeviceName(name) {
+		if !basic || agentapi.NamesDevice(name, identify) {
 			return by, false, nil
 		}
 		c, err = a.accounts.VerifyUser(r.Context(), name, password)
@@ -246,51 +203,4 @@ func (a *app) fieldUser(r *http.Request) (by agentapi.By, is bool, err error) {
 		return by, true, fault.New(fault.Forbidden, "a %s may not register devices", c.Role)
 	}
 	return agentapi.By{Account: c.Account, User: c.User}, true, nil
-}
-
-// isDeviceName reports whether the name in Basic credentials is that of a device,
-// whose password is its install code.
-func isDeviceName(name string) bool {
-	for _, parse := range []func(string) (device.ID, error){device.ParseID, device.IDFromMAC, device.IDFromIMEI} {
-		if _, err := parse(name); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// fieldDoor puts ESipa and the agents' door before the SM-DP+ on one port. Both
-// ES9+ and ESipa have their ASN.1 binding at one path; the first octet of the body
-// says whose it is.
-func (a *app) fieldDoor(dp http.Handler) http.Handler {
-	esipa := a.eim.Handler()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case agentapi.Paths(r.URL.Path):
-			a.agents.ServeHTTP(w, r)
-		case strings.HasPrefix(r.URL.Path, iot.PathESipa):
-			esipa.ServeHTTP(w, r)
-		case r.URL.Path == rsp.PathASN1 && peek(r, eim.ServesASN1):
-			esipa.ServeHTTP(w, r)
-		default:
-			dp.ServeHTTP(w, r)
-		}
-	})
-}
-
-// peek reports what is says of the first octet of a body, and leaves the body
-// whole.
-func peek(r *http.Request, is func(first byte) bool) bool {
-	var first [1]byte
-	n, err := io.ReadFull(r.Body, first[:])
-	if err != nil {
-		return false
-	}
-	r.Body = peeked{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
-	return is(first[0])
-}
-
-type peeked struct {
-	io.Reader
-	io.Closer
 }

@@ -105,7 +105,9 @@ func (d *Device) session(ctx context.Context) time.Duration {
 		return pause
 	}
 	d.failures++
-	d.lab.failed(err)
+	if ctx.Err() == nil {
+		d.lab.failed(err)
+	}
 	pause = min(time.Second<<min(d.failures-1, 10), max(d.lab.Interval, 5*time.Second))
 	return max(d.retry, pause/2+d.plan.between("backoff", n, 0, pause/2))
 }

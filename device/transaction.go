@@ -240,13 +240,31 @@ func (s *Store) startTx(ctx context.Context, tx *db.Tx, t *Transaction, sec secr
 	if sec.needsConfirmation() {
 		return s.moveTx(ctx, tx, t, TxFailed, CodeConfirmationRequired, "", proof{Untouched: true})
 	}
+	back, err := s.goesBack(ctx, tx, t)
+	if err != nil {
+		return err
+	}
 	if err := s.EIM.Queue(ctx, tx, Task{
 		ID: taskID(t.ID), EID: t.EID, Action: t.Action, ICCID: t.ICCID, ActivationCode: db.Secret(sec.Code),
-		ConfirmationCode: db.Secret(sec.Confirmation), Rollback: t.Action == Enable, Until: t.deadline,
+		ConfirmationCode: db.Secret(sec.Confirmation), Rollback: back, Until: t.deadline,
 	}); err != nil {
 		return fmt.Errorf("queue %s on eSIM %s: %v", t.Action, t.EID, err) // no refusal: much is written already
 	}
 	return nil
+}
+
+// goesBack reports whether a transaction can be rolled back: it enables a profile
+// in place of another one. An eUICC on which none is enabled refuses to promise
+// it (rollbackNotAvailable). SGP.32 v1.2, 5.9.1.
+func (s *Store) goesBack(ctx context.Context, q db.Query, t *Transaction) (is bool, err error) {
+	if t.Action != Enable {
+		return false, nil
+	}
+	err = q.QueryRowContext(ctx, `select exists (select 1 from device_profile where eid = $1 and status = 'active')`, string(t.EID)).Scan(&is)
+	if err != nil {
+		return false, fmt.Errorf("look for the active profile of eSIM %s: %w", t.EID, err)
+	}
+	return is, nil
 }
 
 // done stores a transaction that had nothing to do.

@@ -231,6 +231,10 @@ func (c *watchedChip) note(der []byte) {
 	if err != nil || r.Unsigned || r.ErrorCode != nil || len(r.TransactionID) == 0 {
 		return
 	}
+	// To look twice does no harm.
+	if !slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op != iot.OpList }) {
+		return
+	}
 	t := &c.device.truth
 	if t.executed == nil {
 		t.executed = map[string]map[int64]bool{}

@@ -24,6 +24,7 @@ import (
 	"godwit/command"
 	"godwit/coreapi"
 	"godwit/db"
+	"godwit/eim"
 	"godwit/event"
 	"godwit/jobs"
 	"godwit/kore"
@@ -91,6 +92,7 @@ type app struct {
 	usage    *usage.Store
 	api      http.Handler
 	rsp      []*smdp.Listener
+	eim      *eim.Server
 }
 
 // newApp joins the parts on an open database.
@@ -130,6 +132,10 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			return nil, fmt.Errorf("set %s: %w", l.Set.Name, err)
 		}
 		a.rsp = append(a.rsp, listener)
+	}
+
+	if err := a.openEIM(ctx); err != nil {
+		return nil, err
 	}
 
 	a.registry = carrier.New(d)
@@ -216,6 +222,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.queue.Run(background) })
 	g.Go(func() error { return a.calls.Run(background) })
 	g.Go(func() error { return a.smdp.Run(background) })
+	g.Go(func() error { return a.eim.Run(background) })
 	g.Go(func() error { return a.once.Run(background) })
 	g.Go(func() error { return a.runCommands(background) })
 	g.Go(func() error { return a.runUsage(background) })
@@ -229,10 +236,10 @@ func (a *app) run(ctx context.Context) error {
 		config, err := a.rsp[i].TLS()
 		if err != nil {
 			slog.Warn("no TLS on this port; put a terminating proxy in front", "listen", l.Addr().String(), "err", err)
-			doors.Go(func() error { return serveHTTP(doorsCtx, l, a.rsp[i].Handler()) })
+			doors.Go(func() error { return serveHTTP(doorsCtx, l, a.rspDoor(i)) })
 			continue
 		}
-		doors.Go(func() error { return serveHTTP(doorsCtx, tls.NewListener(l, config), a.rsp[i].Handler()) })
+		doors.Go(func() error { return serveHTTP(doorsCtx, tls.NewListener(l, config), a.rspDoor(i)) })
 	}
 	g.Go(func() error {
 		defer stop()

@@ -1,0 +1,150 @@
+package eim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"godwit/db"
+	"godwit/iot"
+	"godwit/jobs"
+	"godwit/pki"
+	"godwit/rsp"
+)
+
+// A notifyJob delivers a notification to the SM-DP+ that it names. Repeating is
+// safe: servers know a notification by its sequence number and acknowledge it
+// again.
+type notifyJob struct {
+	Address      string `json:"address"`
+	Notification []byte `json:"notification"` // as the eUICC signed it
+}
+
+// Kind names the sort of job.
+func (notifyJob) Kind() string { return "eim.notify" }
+
+func (s *Server) registerJobs() {
+	jobs.Register(s.cfg.Jobs, func(ctx context.Context, j jobs.Job[notifyJob]) error { return s.notify(ctx, j.Args) },
+		jobs.Lane("eim", 16), jobs.Attempts(30), jobs.Timeout(callTime+10*time.Second), jobs.Retry(jobs.Backoff(5*time.Second, 6*time.Hour)))
+}
+
+// notify delivers. Only status 204 means that the SM-DP+ has it: the eUICC has
+// forgotten it by then.
+func (s *Server) notify(ctx context.Context, j notifyJob) error {
+	if err := rsp.CheckAddress(j.Address); err != nil {
+		return jobs.Hopeless(err)
+	}
+	status, _, err := s.post(ctx, j.Address, rsp.FnHandleNotification, rsp.HandleNotificationRequest{PendingNotification: j.Notification})
+	if err != nil {
+		countRelay("unreachable")
+		return fmt.Errorf("notify %s: %w", j.Address, err)
+	}
+	if status != http.StatusNoContent {
+		countRelay("refused")
+		return fmt.Errorf("notify %s: HTTP status %d", j.Address, status)
+	}
+	countRelay("ok")
+	return nil
+}
+
+// relay has a notification delivered, after the transaction and as often as it
+// takes. It is one that was proved, so its address comes from an SM-DP+ that an
+// eUICC trusted.
+func (s *Server) relay(ctx context.Context, tx *db.Tx, n *rsp.PendingNotification) error {
+	if err := s.cfg.Jobs.AddUnique(ctx, tx, notifyJob{Address: n.Metadata.Address, Notification: n.Raw}); err != nil {
+		return fmt.Errorf("queue notification for %s: %w", n.Metadata.Address, err)
+	}
+	return nil
+}
+
+// takeNotifications takes what an eUICC has for SM-DP+s: what is proved is
+// relayed and acknowledged; the rest stays with the eUICC.
+func (s *Server) takeNotifications(ctx context.Context, tx *db.Tx, c *claim, list [][]byte) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var key *pki.PublicKey
+	if e, err := lock(ctx, tx, c.eid); err != nil {
+		return err
+	} else if e != nil {
+		if key, err = e.chipKey(); err != nil {
+			return err
+		}
+	}
+	for _, raw := range list {
+		n, err := rsp.ParsePendingNotification(raw)
+		if err == nil {
+			err = s.proved(n, key)
+		}
+		if err != nil {
+			slog.DebugContext(ctx, "notification not relayed", "eid", c.eid, "err", err)
+			countRelay("not believed")
+			continue
+		}
+		if err := s.relay(ctx, tx, n); err != nil {
+			return err
+		}
+		c.acknowledge(n.Metadata.Sequence)
+	}
+	return nil
+}
+
+// proved checks a notification: an installation result with the key of the
+// eUICC that the eIM knows, any other with the certificates that it brings.
+func (s *Server) proved(n *rsp.PendingNotification, key *pki.PublicKey) error {
+	if err := rsp.CheckAddress(n.Metadata.Address); err != nil {
+		return err
+	}
+	if n.Installation {
+		if key == nil {
+			return fmt.Errorf("no certificate of the eUICC is known that could prove it")
+		}
+		_, err := n.VerifyInstallation(key)
+		return err
+	}
+	chain, err := s.cfg.Roots.VerifyEUICC(n.EUMCertificate, n.EUICCCertificate, nil, s.cfg.Now())
+	if err != nil {
+		return err
+	}
+	_, err = n.VerifyOther(chain.EUICC.PublicKey)
+	return err
+}
+
+// notified takes ESipa.HandleNotification. SGP.32 v1.2, 5.14.7.
+func (s *Server) notified(ctx context.Context, q *iot.HandleNotification) error {
+	if q.Result != nil {
+		_, err := s.provide(ctx, q.Result)
+		return err
+	}
+	n, err := rsp.ParsePendingNotification(q.Notification)
+	if err != nil {
+		slog.DebugContext(ctx, "notification not relayed", "err", err)
+		countRelay("not believed")
+		return nil
+	}
+	return s.db.Write(ctx, func(tx *db.Tx) error {
+		c := &claim{}
+		if !n.Installation {
+			return s.takeNotifications(ctx, tx, c, [][]byte{q.Notification})
+		}
+		// The result of an indirect download: the eIM is the LPA of that session.
+		r, t, err := s.session(ctx, tx, n.TransactionID)
+		if err != nil {
+			return err
+		}
+		if r == nil || t == nil {
+			slog.DebugContext(ctx, "installation result of no session", "transaction", n.TransactionID)
+			countRelay("not believed")
+			return nil
+		}
+		c.eid = r.eid
+		e, t, w, err := s.place(ctx, tx, c, t.transaction(), nil)
+		if err != nil || e == nil {
+			return err
+		}
+		v := &evidence{kind: evidenceInstallation, octets: q.Notification, witness: ByIPA}
+		return s.takeInstallation(ctx, tx, c, e, t, w, n.Raw, v)
+	})
+}

@@ -1,0 +1,147 @@
+package eim
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"godwit/db"
+	"godwit/ident"
+	"godwit/iot"
+)
+
+// Who vouches for evidence.
+const (
+	ByEUICC = "eUICC" // it signed
+	ByAgent = "agent" // it signed on behalf of an eUICC that cannot
+	ByIPA   = "IPA"   // nobody signed
+)
+
+// What evidence is.
+const (
+	evidencePackage      = "euicc-package-result"        // BF51
+	evidenceData         = "ipa-euicc-data"              // BF52
+	evidenceDownload     = "profile-download-result"     // BF54
+	evidenceInstallation = "profile-installation-result" // BF37
+	evidenceError        = "eim-package-result-error"    // A0
+)
+
+// What was done with evidence.
+const (
+	accepted = "accepted"
+	late     = "late" // believed, but its task was over
+	refused  = "refused"
+)
+
+// evidence is what came back.
+type evidence struct {
+	kind    string
+	octets  []byte
+	witness string
+}
+
+func (v *evidence) digest() []byte {
+	sum := sha256.Sum256(v.octets)
+	return sum[:]
+}
+
+// mostRefused bounds what strangers can have stored for one EID.
+const mostRefused = 50
+
+// keep stores evidence with the verdict on it. What was refused before and is
+// believed now is stored anew.
+func (s *Server) keep(ctx context.Context, tx *db.Tx, eid ident.EID, taskID string, v *evidence, verdict, why string) error {
+	countResult(v.kind, verdict)
+	digest := v.digest()
+	if verdict == refused {
+		var n int
+		if err := tx.QueryRowContext(ctx, `select count(*) from eim_result where eid = $1 and verdict = 'refused'`, string(eid)).Scan(&n); err != nil {
+			return fmt.Errorf("count refused results of %s: %w", eid, err)
+		}
+		if n >= mostRefused {
+			return nil
+		}
+	}
+	if len(why) > 1000 {
+		why = why[:1000]
+	}
+	if _, err := tx.ExecContext(ctx, `insert into eim_result (id, eid, digest, task, kind, witness, verdict, why, evidence, received_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		on conflict (eid, digest) do update set task = excluded.task, verdict = excluded.verdict, why = excluded.why, witness = excluded.witness
+		where eim_result.verdict = 'refused'`,
+		s.newID(), string(eid), digest, taskID, v.kind, v.witness, verdict, why, v.octets, s.now()); err != nil {
+		return fmt.Errorf("keep evidence of %s: %w", eid, err)
+	}
+	return nil
+}
+
+// An ending is how a task ends.
+type ending struct {
+	code     int64
+	reason   string
+	message  string
+	iccid    ident.ICCID // "" for the task's
+	evidence *evidence
+	results  []iot.OpResult
+}
+
+// finish ends a task, makes room for the next package and reports the outcome.
+// A task that has ended before stays as it is.
+func (s *Server) finish(ctx context.Context, tx *db.Tx, t *task, a action, o ending) error {
+	to := moves[a].To
+	ok, err := changed(tx.ExecContext(ctx, guarded(a, `reason = $3, message = $4, ended_at = $5`), string(to), t.id, o.reason, o.message, s.now()))
+	if err != nil {
+		return fmt.Errorf("end task %s: %w", t.id, err)
+	}
+	if !ok {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `delete from eim_package where task = $1`, t.id); err != nil {
+		return fmt.Errorf("end task %s: %w", t.id, err)
+	}
+	t.stage = to
+	s.changes(tx, t.eid)
+	tx.AfterCommit(func() { countTask(t.kind, to) })
+	if t.own || s.cfg.Outcome == nil {
+		return nil
+	}
+	out := Outcome{
+		TaskID: t.id, EID: t.eid, Kind: t.kind, Stage: to, ICCID: t.iccid, Code: o.code, Reason: o.reason, Message: o.message,
+		Results: o.results, At: s.cfg.Now(),
+	}
+	if o.iccid != "" {
+		out.ICCID = o.iccid
+	}
+	if v := o.evidence; v != nil {
+		out.Evidence, out.EvidenceKind, out.Witness = v.octets, v.kind, v.witness
+	}
+	if err := s.cfg.Outcome(ctx, tx, out); err != nil {
+		return fmt.Errorf("report outcome of task %s: %w", t.id, err)
+	}
+	return nil
+}
+
+// retry puts a task that the eUICC refused unread back into the queue.
+func (s *Server) retry(ctx context.Context, tx *db.Tx, t *task, due int64) error {
+	until := t.until
+	if t.own {
+		until = never
+	}
+	ok, err := changed(tx.ExecContext(ctx, guarded(again, `due_at = $3, until_at = $4`), string(Queued), t.id, due, until))
+	if err != nil || !ok {
+		return orElse(err, fmt.Errorf("task %s is not under way", t.id))
+	}
+	if _, err := tx.ExecContext(ctx, `delete from eim_package where task = $1`, t.id); err != nil {
+		return fmt.Errorf("queue task %s again: %w", t.id, err)
+	}
+	t.stage = Queued
+	s.changes(tx, t.eid)
+	return nil
+}
+
+func orElse(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}

@@ -1,0 +1,235 @@
+package eim
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"godwit/db"
+	"godwit/ident"
+)
+
+// Codes of an answer without a package (eimPackageError).
+const (
+	nothingToDo = 1 // noEimPackageAvailable
+	eidUnknown  = 2 // eidNotFound
+	eidInvalid  = 3 // invalidEid
+	eidMissing  = 4 // missingEid
+	undefined   = 127
+)
+
+const (
+	// ownWait is how long a package of the eIM's own making may be under way
+	// before it makes room for others.
+	ownWait = time.Hour
+	// listPause is how long the eIM waits from one list of profiles to the next
+	// where an IPA reports change after change.
+	listPause = 10 * time.Second
+)
+
+// poll answers ESipa.GetEimPackage: the package that is under way, the same
+// octets as before, or the next, or a code. SGP.32 v1.2, 5.14.5.
+func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, remote string) (octets []byte, code int64, err error) {
+	now := s.now()
+	if !stateChanged && s.idle.has(eid, now) {
+		s.sawPoll(eid, now, remote)
+		return nil, nothingToDo, nil
+	}
+	generation := s.idle.look(eid)
+	var active bool
+	var listDue int64
+	var until, due sql.NullInt64
+	err = s.db.Read(ctx, func(q db.Query) error {
+		return q.QueryRowContext(ctx, `select e.active, e.list_due_at, p.octets,
+				(select t.until_at from eim_task t where t.id = p.task),
+				(select min(t.due_at) from eim_task t where t.eid = e.eid and t.stage = 'queued' and (e.contacted or t.urgency = 0))
+			from eim_euicc e left join eim_package p on p.eid = e.eid where e.eid = $1`, string(eid)).
+			Scan(&active, &listDue, &octets, &until, &due)
+	})
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !active {
+		return nil, eidUnknown, nil
+	}
+	if err != nil {
+		return nil, undefined, fmt.Errorf("poll of %s: %w", eid, err)
+	}
+	s.sawPoll(eid, now, remote)
+	if !stateChanged {
+		if octets != nil && until.Int64 > now {
+			return octets, 0, nil
+		}
+		next := listDue
+		if due.Valid {
+			next = min(next, due.Int64)
+		}
+		if octets == nil && next > now {
+			s.idle.put(eid, next, generation)
+			return nil, nothingToDo, nil
+		}
+	}
+	err = s.db.Write(ctx, func(tx *db.Tx) (err error) {
+		octets, code, err = s.next(ctx, tx, eid, stateChanged)
+		return err
+	})
+	if err != nil {
+		return nil, undefined, fmt.Errorf("poll of %s: %w", eid, err)
+	}
+	return octets, code, nil
+}
+
+func (s *Server) sawPoll(eid ident.EID, now int64, remote string) {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		remote = host
+	}
+	s.seen.note(eid, now, remote)
+}
+
+// next finds in a transaction what an eUICC is to get now.
+func (s *Server) next(ctx context.Context, tx *db.Tx, eid ident.EID, stateChanged bool) ([]byte, int64, error) {
+	e, err := lock(ctx, tx, eid)
+	if err != nil {
+		return nil, undefined, err
+	}
+	if e == nil {
+		return nil, eidUnknown, nil
+	}
+	now := s.now()
+	if stateChanged || e.listDue <= now {
+		if err := s.listAgain(ctx, tx, e, now); err != nil {
+			return nil, undefined, err
+		}
+	}
+	var id string
+	var octets []byte
+	err = tx.QueryRowContext(ctx, `select task, octets from eim_package where eid = $1`, string(eid)).Scan(&id, &octets)
+	if err == nil {
+		t, err := s.readTask(ctx, tx, `id = $1`, id)
+		if err != nil {
+			return nil, undefined, err
+		}
+		if t != nil && t.until > now {
+			return octets, 0, nil
+		}
+		if t == nil { // cannot be; but a package without a task would be for ever
+			_, err = tx.ExecContext(ctx, `delete from eim_package where eid = $1`, string(eid))
+		} else {
+			err = s.timeOut(ctx, tx, e, t)
+		}
+		if err != nil {
+			return nil, undefined, err
+		}
+	} else if !errors.Is(err, sql.ErrNoRows) {
+		return nil, undefined, fmt.Errorf("read package under way: %w", err)
+	}
+	for {
+		where := `eid = $1 and stage = 'queued' and due_at <= $2 order by urgency, position limit 1`
+		if !e.contacted {
+			where = `eid = $1 and stage = 'queued' and due_at <= $2 and urgency = 0 order by position limit 1`
+		}
+		t, err := s.readTask(ctx, tx, where, string(eid), now)
+		if err != nil {
+			return nil, undefined, err
+		}
+		if t == nil {
+			return nil, nothingToDo, nil
+		}
+		if t.until <= now {
+			if err := s.timeOut(ctx, tx, e, t); err != nil {
+				return nil, undefined, err
+			}
+			continue
+		}
+		octets, err := s.dispatch(ctx, tx, e, t, now)
+		if err != nil {
+			return nil, undefined, err
+		}
+		if octets != nil {
+			return octets, 0, nil
+		}
+	}
+}
+
+// listAgain queues a list of profiles because the IPA says that something has
+// changed, or because the last is old.
+func (s *Server) listAgain(ctx context.Context, tx *db.Tx, e *euicc, now int64) error {
+	// An IPA that says so at each poll gets a list now and then, not for ever.
+	due := max(now, e.listed+listPause.Microseconds())
+	if err := s.wantList(ctx, tx, e.eid, due); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `update eim_euicc set list_due_at = $2 where eid = $1`,
+		string(e.eid), now+s.cfg.Refresh.Microseconds()); err != nil {
+		return fmt.Errorf("ask %s for its profiles: %w", e.eid, err)
+	}
+	return nil
+}
+
+// dispatch makes the package of a task and stores it before it goes out. nil is
+// a task that can never be sent: it has failed.
+func (s *Server) dispatch(ctx context.Context, tx *db.Tx, e *euicc, t *task, now int64) ([]byte, error) {
+	counter := int64(0)
+	if t.kind.signed() {
+		counter = e.counter + 1
+	}
+	octets, err := s.build(ctx, tx, e, t, counter)
+	if err != nil {
+		refused, ok := errors.AsType[*unsendableError](err)
+		if !ok {
+			return nil, err
+		}
+		return nil, s.finish(ctx, tx, t, fail, ending{reason: "refused", message: refused.Error()})
+	}
+	if counter > 0 {
+		if _, err := tx.ExecContext(ctx, `update eim_euicc set counter = $2 where eid = $1`, string(e.eid), counter); err != nil {
+			return nil, fmt.Errorf("store counter of %s: %w", e.eid, err)
+		}
+		e.counter = counter
+	}
+	until := t.until
+	if t.own {
+		until = now + ownWait.Microseconds()
+	}
+	ok, err := changed(tx.ExecContext(ctx, guarded(send, `sent_at = $3, until_at = $4, attempt = attempt + 1`), string(Sent), t.id, now, until))
+	if err == nil && !ok {
+		err = errors.New("it does not wait any more")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("send task %s: %w", t.id, err)
+	}
+	// The primary key is what holds an eUICC to one package at a time.
+	ok, err = changed(tx.ExecContext(ctx, `insert into eim_package (eid, task, phase, counter, octets, address, sent_at)
+		values ($1, $2, 'send', $3, $4, $5, $6) on conflict (eid) do nothing`,
+		string(e.eid), t.id, counter, octets, t.address(), now))
+	if err == nil && !ok {
+		err = errors.New("another is under way")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store package of task %s: %w", t.id, err)
+	}
+	return octets, nil
+}
+
+// timeOut ends a task whose time is over.
+func (s *Server) timeOut(ctx context.Context, tx *db.Tx, e *euicc, t *task) error {
+	if t.stage == Queued {
+		o := ending{reason: "device_offline", message: "the device did not fetch it in time"}
+		if !e.contacted && e.trouble != "" {
+			o = ending{reason: "refused", message: "the eUICC is not believed: " + e.trouble}
+		}
+		return s.finish(ctx, tx, t, expire, o)
+	}
+	if err := s.finish(ctx, tx, t, lose, ending{reason: "device_timeout", message: "the device fetched it and sent no result in time"}); err != nil {
+		return err
+	}
+	if t.urgency == urgencyContact {
+		return s.ask(ctx, tx, e.eid, s.now(), nil, t.attempt)
+	}
+	if t.kind == List {
+		return nil
+	}
+	// What became of it shows in the profiles, and the greater counter keeps the
+	// lost package from being executed after that.
+	return s.wantList(ctx, tx, e.eid, s.now())
+}

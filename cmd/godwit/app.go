@@ -31,6 +31,7 @@ import (
 	"godwit/jobs"
 	"godwit/kore"
 	"godwit/once"
+	"godwit/remote"
 	"godwit/privacy"
 	"godwit/rsp"
 	"godwit/sim"
@@ -96,6 +97,7 @@ type app struct {
 	devices  *device.Store
 	eim      *eim.Server
 	agents   *agentapi.Door
+	remote   *remote.Door
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -200,6 +202,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			guide.ServeHTTP(w, r)
 		case agentapi.Paths(path):
 			a.agents.ServeHTTP(w, r)
+		case remote.Paths(path):
+			a.remote.ServeHTTP(w, r)
 		case kore.Paths(path):
 			neighbour.ServeHTTP(w, r)
 		case coreapi.Paths(path):

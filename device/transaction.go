@@ -240,31 +240,13 @@ func (s *Store) startTx(ctx context.Context, tx *db.Tx, t *Transaction, sec secr
 	if sec.needsConfirmation() {
 		return s.moveTx(ctx, tx, t, TxFailed, CodeConfirmationRequired, "", proof{Untouched: true})
 	}
-	task := Task{
+	if err := s.EIM.Queue(ctx, tx, Task{
 		ID: taskID(t.ID), EID: t.EID, Action: t.Action, ICCID: t.ICCID, ActivationCode: db.Secret(sec.Code),
-		ConfirmationCode: db.Secret(sec.Confirmation), Until: t.deadline,
-	}
-	if t.Action == Enable {
-		// An eUICC refuses to promise a way back where nothing is enabled: SGP.32
-		// v1.2, 2.11.1, rollbackNotAvailable.
-		var err error
-		if task.Rollback, err = hasActive(ctx, tx, t.EID); err != nil {
-			return err
-		}
-	}
-	if err := s.EIM.Queue(ctx, tx, task); err != nil {
+		ConfirmationCode: db.Secret(sec.Confirmation), Rollback: t.Action == Enable, Until: t.deadline,
+	}); err != nil {
 		return fmt.Errorf("queue %s on eSIM %s: %v", t.Action, t.EID, err) // no refusal: much is written already
 	}
 	return nil
-}
-
-// hasActive reports whether an eSIM has a profile that is enabled, as far as its
-// device has said.
-func hasActive(ctx context.Context, q db.Query, eid ident.EID) (has bool, err error) {
-	if err = q.QueryRowContext(ctx, `select exists (select 1 from device_profile where eid = $1 and status = 'active')`, string(eid)).Scan(&has); err != nil {
-		return false, fmt.Errorf("look for the active profile of eSIM %s: %w", eid, err)
-	}
-	return has, nil
 }
 
 // done stores a transaction that had nothing to do.

@@ -186,7 +186,7 @@ func (c *compiler) match(column string, op op, text string) string {
 	case startsWith:
 		// A range, which an index serves on both engines.
 		if end := successor(text); end != "" {
-			return fmt.Sprintf("%s >= %s and %[1]s < %s", column, c.bind(text), c.bind(end))
+			return fmt.Sprintf("%[1]s >= %[2]s and %[1]s < %[3]s", column, c.bind(text), c.bind(end))
 		}
 		return column + " >= " + c.bind(text)
 	case endsWith:
@@ -250,7 +250,7 @@ func (c *compiler) group(n condition) string {
 		if text == "" {
 			return "true"
 		}
-		return f.there(fmt.Sprintf("(%s = %s or %[1]s >= %s and %[1]s < %s)", column, c.bind(text), c.bind(text+"/"), c.bind(text+"0")))
+		return f.there(fmt.Sprintf("(%[1]s = %[2]s or %[1]s >= %[3]s and %[1]s < %[4]s)", column, c.bind(text), c.bind(text+"/"), c.bind(text+"0")))
 	case contains, endsWith:
 		if text = f.fold(n.value.text); text == "" {
 			return c.blank(f, unequal)
@@ -290,9 +290,9 @@ func (c *compiler) time(f *Field, op op, v value) string {
 	begin, end := v.at.UnixMicro(), v.at.Add(v.step).UnixMicro()
 	switch op {
 	case equal:
-		return f.there(fmt.Sprintf("%s >= %s and %[1]s < %s", f.compared(), c.bind(begin), c.bind(end)))
+		return f.there(fmt.Sprintf("%[1]s >= %[2]s and %[1]s < %[3]s", f.compared(), c.bind(begin), c.bind(end)))
 	case unequal:
-		text := fmt.Sprintf("%s < %s or %[1]s >= %s", f.compared(), c.bind(begin), c.bind(end))
+		text := fmt.Sprintf("%[1]s < %[2]s or %[1]s >= %[3]s", f.compared(), c.bind(begin), c.bind(end))
 		if f.Nullable {
 			return f.compared() + " is null or " + text
 		}
@@ -329,7 +329,7 @@ func (c *compiler) position(n condition) string {
 	if n.value.area[0].Cmp(n.value.area[2]) > 0 {
 		join = "or"
 	}
-	inside := fmt.Sprintf("(%s >= %s %s %[1]s <= %s) and %s >= %s and %[5]s <= %s", lon, west, join, east, lat, south, north)
+	inside := fmt.Sprintf("(%[1]s >= %[2]s %[3]s %[1]s <= %[4]s) and %[5]s >= %[6]s and %[5]s <= %[7]s", lon, west, join, east, lat, south, north)
 	if n.op == outside {
 		inside = "not (" + inside + ")"
 	}

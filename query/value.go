@@ -24,7 +24,7 @@ func (p *parser) value(field *Field, op op) value {
 		p.refuse(start, input, "empty (a position is asked for by within and outside)")
 	}
 	if !slices.Contains(rule.values, v.shape) {
-		p.refuse(start, input, fmt.Sprintf("%s: %s", field.Name+" is compared with "+rule.text, p.instead(field, v)))
+		p.refuse(start, input, fmt.Sprintf("%s (%s)", rule.text, p.instead(field, v)))
 	}
 	switch field.Kind {
 	case Enum:
@@ -51,7 +51,7 @@ func (p *parser) instead(field *Field, v value) string {
 	case field.Kind == Time:
 		return "an offset has a sign and a unit, s, m, h, d or w"
 	}
-	return "this is something else"
+	return field.Name + " is no " + map[shape]string{number: "number", offset: "time", truth: "truth value", area: "position"}[v.shape]
 }
 
 func clip(s string) string {

@@ -41,7 +41,6 @@ var beside = map[string][]string{
 	"bench": {"ident", "pki", "rsp", "iot"},
 	"lpa":   {"tlv", "ident", "pki", "rsp", "explain"},
 	"ipa":   {"tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
-	"ipa":   {"tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
 	"lab":   {"ident", "pki", "rsp", "iot", "lpa", "ipa", "euicc", "explain"},
 }
 

@@ -32,6 +32,7 @@ type scriptedEIM struct {
 	retry     string                // Retry-After
 	unknown   bool                  // the EID
 	deaf      bool                  // acknowledges nothing
+	stuck     bool                  // hands out the same package for ever
 	keepsCode bool                  // download data stay here: ctxParams1 comes from the eIM
 	binding   map[string]int        // how often each was used
 	lose      func(after bool) bool // loses requests, or answers
@@ -220,7 +221,7 @@ func (e *scriptedEIM) end(id string, result []byte) {
 		e.w.Errorf("a result of an order that nobody gave: %x", id)
 		return
 	}
-	if len(e.queue) > 0 && e.queue[0] == t {
+	if len(e.queue) > 0 && e.queue[0] == t && !e.stuck {
 		e.queue = e.queue[1:]
 	}
 	for _, known := range t.results {

@@ -11,6 +11,7 @@ import (
 	"godwit/iot"
 	"godwit/ipa"
 	"godwit/lpa"
+	"godwit/rsp"
 )
 
 // inBubble runs a test for both kinds of chips in a time of its own.
@@ -290,6 +291,38 @@ func TestRun(t *testing.T) {
 			t.Errorf("%d polls after the eIM's hour", got)
 		}
 		stop()
+	})
+}
+
+// TestStuckEIM: an eIM that does not get on is not asked without pause.
+func TestStuckEIM(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		p := w.install(1)
+		w.eim.stuck = true
+		order := w.eim.psmo(enable(p[0], false))
+		stop := w.run(t)
+		time.Sleep(time.Hour)
+		stop()
+		if order.handed < 5 || order.handed > 30 {
+			t.Errorf("the package was fetched %d times in an hour", order.handed)
+		}
+		if order.results == nil || w.enabled() != p[0] || w.dp.events(rsp.EventEnable) > 1 {
+			t.Errorf("%d results, %q is enabled", len(order.results), w.enabled())
+		}
+	})
+}
+
+// TestConnect: an IPA that was given no client makes the one of its chip's eIM.
+func TestConnect(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.device.ESipa, w.device.EimID = nil, ""
+		w.device.Connect = func(c *iot.EimConfiguration) (*ipa.Client, error) {
+			return ipa.NewClient(c, ipa.Trust{Dial: w.dial})
+		}
+		w.settle()
+		if len(w.eim.polls) == 0 || w.device.EimID != eimID {
+			t.Errorf("%d polls at %q", len(w.eim.polls), w.device.EimID)
+		}
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -573,4 +575,99 @@ func TestAgentOverProgram(t *testing.T) {
 	p.must(more...)
 	iccid := p.wantDone(id).ICCID
 	p.wantProfiles(string(iccid) + " false")
+}
+
+// TestAgentStays has an agent run on: it fetches work by itself, asks its program
+// whether the network is there, goes back to the old profile when it is not,
+// enrols anew when it was forgotten, and ends when it is told to.
+func TestAgentStays(t *testing.T) {
+	y := newYard(t)
+	p := y.newPost(1, false).asUser()
+	dir := t.TempDir()
+	down, heard, script := filepath.Join(dir, "down"), filepath.Join(dir, "heard"), filepath.Join(dir, "reach")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$GODWIT_EID $GODWIT_EIM_URL\" > "+heard+"\nif [ -e "+down+" ]; then echo no carrier; exit 1; fi\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	metrics := freePorts(t, 1)[0]
+	command := program(context.Background(), slices.Concat([]string{"agent"}, p.args, []string{
+		"--poll", "1s", "--reach-command", script, "--reach-for", "2s", "--metrics-listen", metrics,
+	})...)
+	endWithTest(command)
+	n := startStranger(t, command)
+	ended := func(id string) func() bool {
+		return func() bool { return p.transaction(id).Status != devices.TxInProgress }
+	}
+	do := func(a devices.Action, change func(*devices.ActionRequest)) devices.Transaction {
+		t.Helper()
+		id := p.act(a, change)
+		until(t, "the "+string(a)+" has ended", n, ended(id))
+		return p.transaction(id)
+	}
+	until(t, "the device is there", n, func() bool {
+		e, err := y.devices().ESIM(t.Context(), y.by.Account, p.eid)
+		return err == nil && !e.ReportedAt.IsZero()
+	})
+	var iccids []ident.ICCID
+	for range 2 {
+		code := y.code()
+		got := do(devices.Download, func(r *devices.ActionRequest) { r.ActivationCode = code })
+		if got.Status != devices.TxComplete {
+			t.Fatalf("download: %s", got.Message)
+		}
+		until(t, "the profile is reported", n, func() bool {
+			_, err := y.devices().Profile(t.Context(), y.by.Account, got.ICCID)
+			return err == nil
+		})
+		iccids = append(iccids, got.ICCID)
+	}
+	active := func(iccid ident.ICCID) func() bool {
+		return func() bool {
+			one, err := y.devices().Profile(t.Context(), y.by.Account, iccid)
+			return err == nil && one.Active
+		}
+	}
+	for _, iccid := range iccids {
+		if got := do(devices.Enable, func(r *devices.ActionRequest) { r.ICCID = iccid }); got.Status != devices.TxComplete {
+			t.Fatalf("enable: %s", got.Message)
+		}
+		until(t, "the profile is reported as active", n, active(iccid))
+	}
+	if said, err := os.ReadFile(heard); err != nil || string(said) != string(p.eid)+" https://"+y.credentials.SMDPAddress+"\n" {
+		t.Errorf("the program heard %q, %v", said, err)
+	}
+	if err := os.WriteFile(down, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := do(devices.Enable, func(r *devices.ActionRequest) { r.ICCID = iccids[0] }); got.Status != devices.TxFailed || got.MessageCode != "rolled_back" {
+		t.Errorf("enable without a network: %s %s %s", got.Status, got.MessageCode, got.Message)
+	}
+	if !active(iccids[1])() {
+		t.Error("the old profile is not active again")
+	}
+	response, err := http.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil || !strings.Contains(string(content), `godwit_agent_steps_total{result="ok",step="rollback"} 1`) {
+		t.Errorf("metrics: %v\n%s", err, content)
+	}
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-n.ended
+	if code := command.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("told to end, the agent exits with %d:\n%s", code, n.output)
+	}
+	p.wantProfiles(string(iccids[0])+" false", string(iccids[1])+" true")
+
+	// Deleted and forgotten, the device enrols anew with what vouched for it first.
+	if err := y.devices().DeleteDevice(t.Context(), y.by, p.id); err != nil {
+		t.Fatal(err)
+	}
+	again := program(context.Background(), slices.Concat([]string{"agent"}, p.args, []string{"--poll", "1s"})...)
+	endWithTest(again)
+	n = startStranger(t, again)
+	until(t, "the device is there again with its profiles", n, active(iccids[1]))
 }

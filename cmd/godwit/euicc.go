@@ -26,11 +26,12 @@ import (
 
 // euiccCommand makes software eUICCs and lets foreign assistants talk to them.
 type euiccCommand struct {
-	New  euiccNewCommand  `cmd:"" help:"Make a software eUICC."`
-	Info euiccInfoCommand `cmd:"" help:"Show an eUICC: EID, CIs, memory."`
-	List euiccListCommand `cmd:"" help:"List its profiles."`
-	Exec euiccExecCommand `cmd:"" help:"Run a program that speaks lpac's stdio APDU driver, and answer it: godwit euicc exec --dir DIR -- lpac profile list"`
-	PCSC euiccPCSCCommand `cmd:"" name:"pcsc" help:"Put the eUICC into a virtual PC/SC reader (vsmartcard's vpcd)."`
+	New   euiccNewCommand   `cmd:"" help:"Make a software eUICC."`
+	Info  euiccInfoCommand  `cmd:"" help:"Show an eUICC: EID, CIs, memory."`
+	List  euiccListCommand  `cmd:"" help:"List its profiles."`
+	Exec  euiccExecCommand  `cmd:"" help:"Run a program that speaks lpac's stdio APDU driver, and answer it: godwit euicc exec --dir DIR -- lpac profile list"`
+	Stdio euiccStdioCommand `cmd:"" name:"stdio" help:"Answer lpac's stdio APDU protocol: requests on standard input, answers on standard output, for an agent's --card exec:."`
+	PCSC  euiccPCSCCommand  `cmd:"" name:"pcsc" help:"Put the eUICC into a virtual PC/SC reader (vsmartcard's vpcd)."`
 }
 
 type euiccFlags struct {
@@ -62,6 +63,7 @@ func (c euiccNewCommand) Run() error {
 		return err
 	}
 	config.DefaultDP, config.RootDS, config.NoTestProfiles = c.DefaultDP, c.RootDS, c.NoTest
+	config.IoT = c.IoT
 	if c.Memory < 16 || c.Memory > 1<<20 {
 		return fmt.Errorf("--memory is 16 to %d kilobytes, not %d", 1<<20, c.Memory)
 	}
@@ -72,7 +74,6 @@ func (c euiccNewCommand) Run() error {
 		}
 		config.ForbiddenPPR |= rsp.PPR(1) << n
 	}
-	config.IoT = c.IoT
 	for _, name := range c.Eim {
 		eim, err := readEimConfiguration(name)
 		if err != nil {
@@ -375,6 +376,17 @@ func runWithCard(ctx context.Context, card *euicc.Card, command []string, stdout
 		return exitError(exited.ExitCode())
 	}
 	return errors.Join(served, err)
+}
+
+type euiccStdioCommand struct{ euiccFlags }
+
+func (c euiccStdioCommand) Run() error {
+	card, err := euicc.Open(c.Dir)
+	if err != nil {
+		return err
+	}
+	defer card.Close()
+	return card.ServeStdio(os.Stdin, os.Stdout, os.Stderr)
 }
 
 type euiccPCSCCommand struct {

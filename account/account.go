@@ -68,6 +68,7 @@ type Store struct {
 	signing    tokenKeys
 	learnt     time.Time // when keys of tokens were last read because of an unknown one
 	bearers    bearers
+	passwords  passwords
 }
 
 // New returns the accounts of a database.
@@ -95,6 +96,9 @@ func (s *Store) Create(ctx context.Context, tx *db.Tx, parent, name string) (Acc
 		values ($1, $2, $3, $4, $5, $6, $7, $8)`, a.SID, sql.NullString{String: parent, Valid: parent != ""}, name, string(a.Status),
 		hash[:], s.db.Seal(tokenRow(a.SID), []byte(token)), db.Micros(now), db.Micros(now)); err != nil {
 		return Account{}, "", fmt.Errorf("store account %s: %w", a.SID, err)
+	}
+	if err := s.addCustomer(ctx, tx, a.SID); err != nil {
+		return Account{}, "", err
 	}
 	return a, token, s.events.Append(ctx, tx, event.Event{Kind: "account.created", Subject: a.SID, Account: a.SID, At: now, Data: map[string]string{"name": name, "parent": parent}})
 }

@@ -20,6 +20,10 @@ type Caller struct {
 	Account string // whose resources the call is about
 	Key     string // SID of the API key that was used, empty for the auth token
 	Client  string // the API client whose access token was used, empty for the others
+	User    string // who logged in to the Remote Manager, empty elsewhere
+	Role    Role   // of the user
+
+	until time.Time // when the key expires, of a user's API key
 }
 
 // Verify checks a pair of HTTP Basic credentials: account SID and auth token, or

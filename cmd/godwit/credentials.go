@@ -30,6 +30,8 @@ type credentials struct {
 	AuthToken           string `json:"auth_token"`
 	ClientID            string `json:"client_id"`
 	ClientSecret        string `json:"client_secret"`
+	RMUser              string `json:"rm_user"` // of the Remote Manager API
+	RMPassword          string `json:"rm_password"`
 	OperatorCertificate string `json:"operator_certificate,omitempty"` // path
 	OperatorKey         string `json:"operator_key,omitempty"`         // path
 }
@@ -77,7 +79,11 @@ func (f dataFlags) credentials(ctx context.Context) (*credentials, error) {
 			return err
 		}
 		id, secret, err := accounts.ClientSecret(ctx, q, out.AccountSID)
-		out.AuthToken, out.ClientID, out.ClientSecret = string(token), id, string(secret)
+		if err != nil {
+			return err
+		}
+		user, password, err := accounts.UserPassword(ctx, q, out.AccountSID)
+		out.AuthToken, out.ClientID, out.ClientSecret, out.RMUser, out.RMPassword = string(token), id, string(secret), user, string(password)
 		return err
 	})
 	if err != nil {

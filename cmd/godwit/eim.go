@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 
+	"godwit/agentapi"
 	"godwit/callback"
 	"godwit/eim"
 	"godwit/iot"
@@ -29,6 +30,10 @@ func (a *app) openEIM(ctx context.Context) error {
 	config := eim.Config{
 		ID: hostOf(s.SMDPAddress[0]), FQDN: s.SMDPAddress[0], Roots: roots, TLSTrust: eimTLSTrust(s.RSP),
 		Dial: callback.Dialer(eimOutgoing(s)), Jobs: a.queue,
+		Outcome: a.outcome, Inventory: a.inventory, Seen: a.sighted,
+	}
+	if s.Field.EIMID != "" {
+		config.ID = s.Field.EIMID
 	}
 	if config.Extra, err = x509.SystemCertPool(); err != nil {
 		config.Extra = nil // a minimal machine has none
@@ -78,6 +83,16 @@ func eimRoots(ports []rspListener) (*pki.Roots, error) {
 	return all, nil
 }
 
+// esipaURL is where agents reach the eIM: at the first port, without TLS where a
+// proxy has to bring it.
+func esipaURL(ports []rspListener) string {
+	scheme := "https"
+	if eimTLSTrust(ports) == nil {
+		scheme = "http"
+	}
+	return scheme + "://" + ports[0].Address
+}
+
 // eimTLSTrust is what IPAs are to trust at the first port: the CI above its TLS
 // certificate.
 func eimTLSTrust(ports []rspListener) []byte {
@@ -89,13 +104,16 @@ func eimTLSTrust(ports []rspListener) []byte {
 	return nil
 }
 
-// rspDoor serves one port: ES2+ and ES9+ of the SM-DP+ and ESipa of the eIM. In
+// rspDoor serves one port: ES2+ and ES9+ of the SM-DP+, ESipa of the eIM, and our
+// agents, who may reach no other port. In
 // the ASN.1 binding ES9+ and ESipa share a path, and the first octet of the body
 // tells whose it is.
 func (a *app) rspDoor(i int) http.Handler {
 	dp, manager := a.rsp[i].Handler(), a.eim.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
+		case agentapi.Paths(r.URL.Path):
+			a.agents.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, iot.PathESipa):
 			manager.ServeHTTP(w, r)
 		case r.URL.Path == rsp.PathASN1 && r.Method == http.MethodPost:

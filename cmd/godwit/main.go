@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"godwit/agent"
 )
 
 // version is set by the linker in releases.
@@ -29,10 +31,12 @@ type commands struct {
 	Order       orderCommand       `cmd:"" help:"Order profiles: many at a time, or one by one over ES2+."`
 	Charge      chargeCommand      `cmd:"" help:"What profiles cost, and the ledger."`
 	Card        cardCommand        `cmd:"" help:"SIMs that are made elsewhere: plastic cards and pre-installed profiles."`
+	User        userCommand        `cmd:"" help:"Users of the Remote Manager API: add, list, roles, passwords."`
 	Networks    networksCommand    `cmd:"" help:"The catalogue of mobile networks."`
 	Privacy     privacyCommand     `cmd:"" help:"Delete personal data, of one device or by age, and leave a proof of it."`
 	Core        coreCommand        `cmd:"" help:"The core network that serves Sims."`
 	LPA         lpaCommand         `cmd:"" name:"lpa" help:"Download and manage profiles on a software eUICC."`
+	Agent       agent.Command      `cmd:"" help:"Be the IPA on a device: enrol, poll the eIM, drive the eUICC, report."`
 	EUICC       euiccCommand       `cmd:"" name:"euicc" help:"Make software eUICCs, and put them under other assistants."`
 	PKI         pkiCommand         `cmd:"" name:"pki" help:"The certificates that the server stands for: make, import, show, issue, block."`
 	Usage       usageCommand       `cmd:"" help:"Data usage of Sims."`
@@ -62,6 +66,7 @@ func run(args []string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
+	agent.Version = version
 	var cli commands
 	parser, err := kong.New(&cli,
 		kong.Name("godwit"),

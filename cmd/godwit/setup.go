@@ -16,6 +16,7 @@ import (
 
 	"godwit/account"
 	"godwit/db"
+	"godwit/fault"
 	"godwit/ident"
 	"godwit/pki"
 	"godwit/saip"
@@ -129,6 +130,9 @@ func (a *app) furnish(ctx context.Context, f dataFlags) error {
 	if err := a.firstClient(ctx, accountSID); err != nil {
 		return err
 	}
+	if err := a.firstUser(ctx, accountSID); err != nil {
+		return err
+	}
 	if err := a.firstTypes(ctx); err != nil {
 		return err
 	}
@@ -198,6 +202,22 @@ func (a *app) firstClient(ctx context.Context, sid string) error {
 			return err
 		}
 		_, _, err = a.accounts.CreateClient(ctx, tx, account.Client{Account: sid, Name: "First client"}, true)
+		return err
+	})
+}
+
+// firstUser makes the administrator of the Remote Manager API whose password
+// `credentials` prints. An installation that has users of its own gets none.
+func (a *app) firstUser(ctx context.Context, sid string) error {
+	return a.db.Write(ctx, func(tx *db.Tx) error {
+		users, err := a.accounts.Users(ctx, tx, sid)
+		if err != nil || len(users) > 0 {
+			return err
+		}
+		_, _, err = a.accounts.CreateUser(ctx, tx, account.User{Name: "admin", Account: sid, Role: account.Administrator}, "", true)
+		if fault.Is(err, fault.Conflict) {
+			return nil // another account has that name, so there is somebody who can make users
+		}
 		return err
 	})
 }

@@ -1,0 +1,205 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"godwit/db"
+	"godwit/event"
+	"godwit/fault"
+	"godwit/query"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Two names meet where carriers are matched. A code's carrier was typed by a
+// person and tends to be the brand on the invoice; a profile's is the service
+// provider name in it, and may be as bare as "Mobile".
+
+// Clean is a carrier's name as people are shown it: NFKC, trimmed, white space
+// folded to one blank.
+func Clean(name string) string {
+	return strings.Join(strings.FieldsFunc(norm.NFKC.String(name), unicode.IsSpace), " ")
+}
+
+// MatchingKey is what two names have in common that mean one carrier: folded,
+// nothing but letters and digits. No part of a name matches another.
+func MatchingKey(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) {
+			return r
+		}
+		return -1
+	}, norm.NFKC.String(cases.Fold().String(norm.NFKC.String(name))))
+}
+
+// An Alias has a carrier shown under, and matched with, another name.
+type Alias struct {
+	Alias string
+	Name  string
+}
+
+// Aliases returns an account's aliases by their names.
+func (s *Store) Aliases(ctx context.Context, account string) (list []Alias, err error) {
+	err = s.DB.Read(ctx, func(q db.Query) error {
+		list, err = queryAll(ctx, q, func(r row) (a Alias, err error) { return a, r.Scan(&a.Alias, &a.Name) },
+			`select alias, name from carrier_alias where account_sid = $1 order by alias_key`, account)
+		return err
+	})
+	return list, err
+}
+
+// PutAlias sets the display name of a carrier. An alias leads to a name, not to
+// another alias.
+func (s *Store) PutAlias(ctx context.Context, by By, a Alias) error {
+	a.Alias, a.Name = Clean(a.Alias), Clean(a.Name)
+	key, target := MatchingKey(a.Alias), MatchingKey(a.Name)
+	switch {
+	case key == "" || len(a.Alias) > maxText:
+		return fault.Field("alias", "must be a name with letters or digits, of at most %d bytes", maxText)
+	case target == "" || len(a.Name) > maxText:
+		return fault.Field("name", "must be a name with letters or digits, of at most %d bytes", maxText)
+	case key == target && a.Alias == a.Name:
+		return fault.Field("alias", "must differ from the name")
+	}
+	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		var chained string
+		err := tx.QueryRowContext(ctx, `select alias from carrier_alias where account_sid = $1 and alias_key <> $2
+			and (alias_key = $3 and alias_key <> name_key or name_key = $2 and $2 <> $3) limit 1`, by.Account, key, target).Scan(&chained)
+		if err == nil {
+			return fault.New(fault.Conflict, "%s and %s would make a chain with the alias %s: an alias leads to a name that is none itself", a.Alias, a.Name, chained)
+		}
+		if !none(err) {
+			return fmt.Errorf("look for aliases: %w", err)
+		}
+		if _, err := exec(ctx, tx, "store alias", `insert into carrier_alias (account_sid, alias_key, alias, name, name_key, created_at)
+			values ($1, $2, $3, $4, $5, $6) on conflict (account_sid, alias_key) do update set alias = $3, name = $4, name_key = $5`,
+			by.Account, key, a.Alias, a.Name, target, s.now().UnixMicro()); err != nil {
+			return err
+		}
+		if err := renormalize(ctx, tx, by.Account, key, a.Name); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, event.Event{Kind: "carrier.alias_set", Subject: a.Alias, Account: by.Account, Data: by.data(map[string]any{"alias": a.Alias, "name": a.Name})})
+	})
+}
+
+// DeleteAlias takes an alias away. What it named is shown by its own name again.
+func (s *Store) DeleteAlias(ctx context.Context, by By, alias string) error {
+	key := MatchingKey(alias)
+	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		n, err := exec(ctx, tx, "delete alias", `delete from carrier_alias where account_sid = $1 and alias_key = $2`, by.Account, key)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fault.New(fault.NotFound, "there is no alias %s", alias)
+		}
+		if err := renormalize(ctx, tx, by.Account, key, ""); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, event.Event{Kind: "carrier.alias_deleted", Subject: alias, Account: by.Account, Data: by.data(nil)})
+	})
+}
+
+// renormalize gives everything with a carrier of a key its display name; where
+// that is empty, each its own.
+func renormalize(ctx context.Context, tx *db.Tx, account, key, name string) error {
+	for _, table := range []string{"device_profile", "activation_code"} {
+		names := []string{name}
+		if name == "" {
+			var err error
+			names, err = queryAll(ctx, tx, func(r row) (s string, err error) { return s, r.Scan(&s) },
+				`select distinct carrier from `+table+` where account_sid = $1 and carrier_key = $2`, account, key)
+			if err != nil {
+				return fmt.Errorf("read carriers: %w", err)
+			}
+		}
+		for _, n := range names {
+			condition, args := "", []any{account, key, Clean(n), query.Fold(Clean(n))}
+			if name == "" {
+				condition, args = " and carrier = $5", append(args, n)
+			}
+			if _, err := exec(ctx, tx, "rename carrier", `update `+table+` set normalized_carrier = $3, normalized_folded = $4
+				where account_sid = $1 and carrier_key = $2`+condition, args...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// A carrierName is a carrier's name with all that is stored beside it.
+type carrierName struct{ Name, Folded, Key, Normal, NormalFolded string }
+
+// carrierOf prepares a name for storing.
+func carrierOf(ctx context.Context, q db.Query, account, name string) (carrierName, error) {
+	c := carrierName{Name: name, Folded: query.Fold(name), Key: MatchingKey(name), Normal: Clean(name)}
+	if c.Key != "" {
+		var shown string
+		err := q.QueryRowContext(ctx, `select name from carrier_alias where account_sid = $1 and alias_key = $2`, account, c.Key).Scan(&shown)
+		if err != nil && !none(err) {
+			return c, fmt.Errorf("read alias of %s: %w", name, err)
+		}
+		if err == nil {
+			c.Normal = shown
+		}
+	}
+	c.NormalFolded = query.Fold(c.Normal)
+	return c, nil
+}
+
+// matchingKeys returns the keys of all names that mean the carrier of this one:
+// those whose key, after aliases, is equal. There are none for an empty name.
+func matchingKeys(ctx context.Context, q db.Query, account, name string) ([]string, error) {
+	key := MatchingKey(name)
+	if key == "" {
+		return nil, nil
+	}
+	target := key
+	err := q.QueryRowContext(ctx, `select name_key from carrier_alias where account_sid = $1 and alias_key = $2`, account, key).Scan(&target)
+	if err != nil && !none(err) {
+		return nil, fmt.Errorf("read alias of %s: %w", name, err)
+	}
+	keys, err := queryAll(ctx, q, func(r row) (s string, err error) { return s, r.Scan(&s) },
+		`select alias_key from carrier_alias where account_sid = $1 and name_key = $2 and alias_key <> $2`, account, target)
+	if err != nil {
+		return nil, fmt.Errorf("read aliases of %s: %w", name, err)
+	}
+	return append(keys, target), nil
+}
+
+// placeholders returns $first, $first+1, … for each of the values, and the
+// values as arguments.
+func placeholders(first int, values []string) (string, []any) {
+	var b strings.Builder
+	args := make([]any, len(values))
+	for i, v := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", first+i)
+		args[i] = v
+	}
+	return b.String(), args
+}
+
+// maxText bounds names and other short texts, in bytes.
+const maxText = 255
+
+// data adds who asked to what an event says.
+func (by By) data(d map[string]any) map[string]any {
+	if d == nil {
+		d = map[string]any{}
+	}
+	if by.User != "" {
+		d["by"] = by.User
+	}
+	if by.Source != "" {
+		d["source"] = by.Source
+	}
+	return d
+}

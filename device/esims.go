@@ -1,0 +1,188 @@
+package device
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"fmt"
+
+	"godwit/db"
+	"godwit/event"
+	"godwit/fault"
+	"godwit/ident"
+)
+
+// An EIDPatch puts an eSIM into a device.
+type EIDPatch struct {
+	EID      ident.EID
+	Kind     string // "iot" or "consumer"; empty: as it was, or iot
+	AgentKey []byte // SubjectPublicKeyInfo; nil: as it was
+}
+
+// ESIMKinds lists the kinds of eSIMs.
+var ESIMKinds = []string{"iot", "consumer"}
+
+const selectESIM = `select eid, device_id, account_sid, kind, agent_key, reported_at, seen_at, created_at, updated_at from esim e`
+
+func scanESIM(r row) (ESIM, error) { return scanESIMWith(r) }
+
+func scanESIMWith(r row, more ...any) (e ESIM, err error) {
+	var reported, seen, created, updated int64
+	err = r.Scan(append([]any{&e.EID, &e.Device, &e.Account, &e.Kind, &e.AgentKey, &reported, &seen, &created, &updated}, more...)...)
+	e.ReportedAt, e.SeenAt, e.CreatedAt, e.UpdatedAt = moment(reported), moment(seen), moment(created), moment(updated)
+	return e, err
+}
+
+func readESIM(ctx context.Context, q db.Query, eid ident.EID, suffix string) (ESIM, error) {
+	return scanESIM(q.QueryRowContext(ctx, selectESIM+` where eid = $1`+suffix, string(eid)))
+}
+
+// ESIM returns an eSIM of an account.
+func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (e ESIM, err error) {
+	err = s.DB.Read(ctx, func(q db.Query) error {
+		e, err = readESIM(ctx, q, eid, "")
+		if none(err) || err == nil && e.Account != account {
+			e, err = ESIM{}, fault.New(fault.NotFound, "there is no eSIM %s", eid)
+		}
+		return err
+	})
+	return e, err
+}
+
+func eidsOf(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
+	eids, err := queryAll(ctx, q, func(r row) (e ident.EID, err error) { return e, r.Scan(&e) },
+		`select eid from esim where device_id = $1 order by created_at`, string(id))
+	if err != nil {
+		return nil, fmt.Errorf("read eSIMs of %s: %w", id, err)
+	}
+	return eids, nil
+}
+
+// EIDs returns the eSIMs of a device in the order in which they came.
+func (s *Store) EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
+	return eidsOf(ctx, q, id)
+}
+
+// checkESIM refuses an eSIM that cannot be put into a device.
+func (s *Store) checkESIM(ctx context.Context, tx *db.Tx, account string, id ID, p EIDPatch) error {
+	if err := ident.EIDForm(string(p.EID)); err != nil {
+		return fault.Field("eids", "%v", err)
+	}
+	if p.Kind != "" && p.Kind != "iot" && p.Kind != "consumer" {
+		return fault.Field("eids", "the kind of an eSIM is iot or consumer, not %.40q", p.Kind)
+	}
+	if p.AgentKey != nil {
+		key, err := x509.ParsePKIXPublicKey(p.AgentKey)
+		if _, curve := key.(*ecdsa.PublicKey); err != nil || !curve {
+			return fault.Field("eids", "the agent key of %s must be a SubjectPublicKeyInfo with a key on an elliptic curve", p.EID)
+		}
+	}
+	e, err := readESIM(ctx, tx, p.EID, tx.ForUpdate())
+	switch {
+	case none(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read eSIM %s: %w", p.EID, err)
+	case e.Account != account:
+		return fault.New(fault.Conflict, "eSIM %s belongs to another account", p.EID)
+	case e.Device == id:
+		return nil
+	}
+	return s.idle(ctx, tx, p.EID) // it may move, but not with work on it
+}
+
+// putESIM puts an eSIM into a device that exists. One that is in another device
+// moves, and its profiles with it.
+func (s *Store) putESIM(ctx context.Context, tx *db.Tx, by By, id ID, p EIDPatch) error {
+	e, err := readESIM(ctx, tx, p.EID, tx.ForUpdate())
+	if err != nil && !none(err) {
+		return fmt.Errorf("read eSIM %s: %w", p.EID, err)
+	}
+	if none(err) {
+		if p.Kind == "" {
+			p.Kind = "iot"
+		}
+		now := s.now()
+		if _, err := s.insert(ctx, tx, "eSIM", `insert into esim (eid, device_id, account_sid, kind, agent_key, reported_at, seen_at, updated_at, created_at)
+			values ($1, $2, $3, $4, $5, 0, 0, $6, $7) on conflict do nothing`,
+			string(p.EID), string(id), by.Account, p.Kind, p.AgentKey, now.UnixMicro()); err != nil {
+			return err
+		}
+		if err := s.record(ctx, tx, event.Event{Kind: "esim.registered", Subject: string(p.EID), Account: by.Account, Data: by.data(map[string]any{"device_id": id, "kind": p.Kind})}); err != nil {
+			return err
+		}
+		return s.EIM.Register(ctx, tx, EUICC{EID: p.EID, AgentKey: p.AgentKey})
+	}
+	moved := e.Device != id
+	if !moved && (p.Kind == "" || p.Kind == e.Kind) && (p.AgentKey == nil || string(p.AgentKey) == string(e.AgentKey)) {
+		return nil
+	}
+	if p.Kind != "" {
+		e.Kind = p.Kind
+	}
+	if p.AgentKey != nil {
+		e.AgentKey = p.AgentKey
+	}
+	if _, err := exec(ctx, tx, "store eSIM", `update esim set device_id = $2, kind = $3, agent_key = $4, updated_at = $5 where eid = $1`,
+		string(e.EID), string(id), e.Kind, e.AgentKey, later(s.now(), e.UpdatedAt).UnixMicro()); err != nil {
+		return err
+	}
+	if moved {
+		if _, err := exec(ctx, tx, "move profiles", `update device_profile set device_id = $2 where eid = $1`, string(e.EID), string(id)); err != nil {
+			return err
+		}
+	}
+	kind := "esim.updated"
+	if moved {
+		kind = "esim.moved"
+	}
+	if err := s.record(ctx, tx, event.Event{Kind: kind, Subject: string(e.EID), Account: e.Account, Data: by.data(map[string]any{"from": e.Device, "device_id": id, "kind": e.Kind})}); err != nil {
+		return err
+	}
+	return s.EIM.Register(ctx, tx, EUICC{EID: e.EID, AgentKey: e.AgentKey})
+}
+
+// DeleteESIM takes an eSIM out of its device, as [Store.DeleteDevice] does.
+func (s *Store) DeleteESIM(ctx context.Context, by By, eid ident.EID) error {
+	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		e, err := readESIM(ctx, tx, eid, tx.ForUpdate())
+		if none(err) || err == nil && e.Account != by.Account {
+			return fault.New(fault.NotFound, "there is no eSIM %s", eid)
+		}
+		if err != nil {
+			return fmt.Errorf("read eSIM %s: %w", eid, err)
+		}
+		return s.dropESIM(ctx, tx, by, eid)
+	})
+}
+
+// dropESIM ends what runs on an eSIM and forgets it.
+func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) error {
+	e, err := readESIM(ctx, tx, eid, tx.ForUpdate())
+	if err != nil {
+		return fmt.Errorf("read eSIM %s: %w", eid, err)
+	}
+	o, err := runningOperation(ctx, tx, eid)
+	if err == nil {
+		err = s.endOperation(ctx, tx, &o, OpFailed, CodeLost, "The device was deleted", proof{})
+	}
+	if err != nil && !none(err) {
+		return err
+	}
+	t, err := runningTransaction(ctx, tx, eid)
+	if err == nil {
+		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{})
+	}
+	if err != nil && !none(err) {
+		return err
+	}
+	if err := s.EIM.Forget(ctx, tx, eid); err != nil {
+		return err
+	}
+	for _, statement := range []string{`delete from device_profile where eid = $1`, `delete from esim where eid = $1`} {
+		if _, err := exec(ctx, tx, "delete eSIM", statement, string(eid)); err != nil {
+			return err
+		}
+	}
+	return s.record(ctx, tx, event.Event{Kind: "esim.deleted", Subject: string(eid), Account: e.Account, Data: by.data(map[string]any{"device_id": e.Device})})
+}

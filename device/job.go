@@ -1,0 +1,76 @@
+package device
+
+import (
+	"context"
+	"fmt"
+
+	"godwit/db"
+	"godwit/fault"
+)
+
+// Types of jobs.
+const (
+	JobOperation = "esim_operation"
+	JobRollout   = "esim_rollout"
+)
+
+const selectJob = `select job_id, account_sid, type, subject, status, description, created_by, created_at, updated_at from device_job j`
+
+func scanJob(r row) (Job, error) { return scanJobWith(r) }
+
+func scanJobWith(r row, more ...any) (j Job, err error) {
+	var created, updated int64
+	err = r.Scan(append([]any{&j.ID, &j.Account, &j.Type, &j.Subject, &j.Status, &j.Description, &j.CreatedBy, &created, &updated}, more...)...)
+	j.CreatedAt, j.UpdatedAt = moment(created), moment(updated)
+	return j, err
+}
+
+// addJob stores a job and returns its number: the moment at which it was
+// submitted, in microseconds, which JSON numbers hold.
+func (s *Store) addJob(ctx context.Context, tx *db.Tx, j Job) (int64, error) {
+	return s.insert(ctx, tx, "job", `insert into device_job (account_sid, type, subject, status, description, created_by, updated_at, job_id, created_at)
+		values ($1, $2, $3, 'in_progress', $4, $5, $6, $7, $7) on conflict do nothing`,
+		j.Account, j.Type, j.Subject, j.Description, j.CreatedBy, s.now().UnixMicro())
+}
+
+func (s *Store) endJob(ctx context.Context, tx *db.Tx, id int64, status JobStatus) error {
+	_, err := exec(ctx, tx, "end job", `update device_job set status = $2, updated_at = $3 where job_id = $1 and status = 'in_progress'`, id, string(status), s.now().UnixMicro())
+	return err
+}
+
+// Job returns a job of an account.
+func (s *Store) Job(ctx context.Context, account string, id int64) (j Job, err error) {
+	err = s.DB.Read(ctx, func(q db.Query) error {
+		j, err = findJob(ctx, q, account, id)
+		return err
+	})
+	return j, err
+}
+
+func findJob(ctx context.Context, q db.Query, account string, id int64) (Job, error) {
+	j, err := scanJob(q.QueryRowContext(ctx, selectJob+` where job_id = $1`, id))
+	if none(err) || err == nil && j.Account != account {
+		return Job{}, fault.New(fault.NotFound, "there is no job %d", id)
+	}
+	if err != nil {
+		return j, fmt.Errorf("read job %d: %w", id, err)
+	}
+	return j, nil
+}
+
+// CancelJob cancels the operation or rollout that a job is.
+func (s *Store) CancelJob(ctx context.Context, by By, id int64) (Job, error) {
+	j, err := s.Job(ctx, by.Account, id)
+	if err != nil {
+		return j, err
+	}
+	if j.Type == JobRollout {
+		_, err = s.CancelRollout(ctx, by, j.Subject)
+	} else {
+		_, err = s.Cancel(ctx, by, j.Subject)
+	}
+	if err != nil {
+		return j, err
+	}
+	return s.Job(ctx, by.Account, id)
+}

@@ -373,10 +373,14 @@ func softwareEUICC(t *testing.T, d *db.DB, json bool) {
 	}
 	// The last association: with it the eIM serves the eUICC no more.
 	id = w.queue(Task{EID: v.eid, Kind: DeleteEIM, EIM: &iot.EimConfiguration{ID: eimID}})
+	after := w.queue(Task{EID: v.eid, Kind: ListEIM})
 	answer := w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse)
 	w.ask(&iot.ProvideEimPackageResult{EID: v.eid, PackageResult: v.do(answer.EUICCPackage)})
 	if o := w.outcome(id); o.Stage != Done {
 		t.Errorf("deletion of the eIM: %+v", o)
+	}
+	if o := w.outcome(after); o.Stage != Cancelled {
+		t.Errorf("what waited behind it: %+v", o)
 	}
 	if p := w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse); p.Error != eidUnknown {
 		t.Errorf("after the deletion: %+v", p)

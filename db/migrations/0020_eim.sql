@@ -5,6 +5,7 @@
 -- an updateEim has brought them to the newest.
 create table eim_key (
     id         text   primary key, -- sorts by age
+    eim_id     text   not null,    -- eimId of the eIM that it was made for
     sealed     bytea  not null,
     created_at bigint not null
 );

@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"usage", "command", "privacy"},
 	{"bulk"},
 	{"web"},
-	{"supersim", "kore", "coreapi", "smdp", "eim", "carrier", "apidoc", "remote", "agentapi"},
+	{"supersim", "kore", "coreapi", "remote", "smdp", "eim", "carrier", "apidoc", "agentapi"},
 	{"cmd/godwit", "cmd/godwit-agent"},
 }
 

@@ -240,31 +240,31 @@ func (s *Store) startTx(ctx context.Context, tx *db.Tx, t *Transaction, sec secr
 	if sec.needsConfirmation() {
 		return s.moveTx(ctx, tx, t, TxFailed, CodeConfirmationRequired, "", proof{Untouched: true})
 	}
-	back, err := s.goesBack(ctx, tx, t)
+	rollback, err := s.canReturn(ctx, tx, t)
 	if err != nil {
 		return err
 	}
 	if err := s.EIM.Queue(ctx, tx, Task{
 		ID: taskID(t.ID), EID: t.EID, Action: t.Action, ICCID: t.ICCID, ActivationCode: db.Secret(sec.Code),
-		ConfirmationCode: db.Secret(sec.Confirmation), Rollback: back, Until: t.deadline,
+		ConfirmationCode: db.Secret(sec.Confirmation), Rollback: rollback, Until: t.deadline,
 	}); err != nil {
 		return fmt.Errorf("queue %s on eSIM %s: %v", t.Action, t.EID, err) // no refusal: much is written already
 	}
 	return nil
 }
 
-// goesBack reports whether a transaction can be rolled back: it enables a profile
-// in place of another one. An eUICC on which none is enabled refuses to promise
-// it (rollbackNotAvailable). SGP.32 v1.2, 5.9.1.
-func (s *Store) goesBack(ctx context.Context, q db.Query, t *Transaction) (is bool, err error) {
+// canReturn reports whether an eSIM has a profile to go back to when the one that
+// is to be enabled cannot reach the eIM. An eUICC without an enabled profile
+// refuses to be asked for it. SGP.32 v1.2, 5.9.2: rollbackNotAvailable.
+func (s *Store) canReturn(ctx context.Context, q db.Query, t *Transaction) (bool, error) {
 	if t.Action != Enable {
 		return false, nil
 	}
-	err = q.QueryRowContext(ctx, `select exists (select 1 from device_profile where eid = $1 and status = 'active')`, string(t.EID)).Scan(&is)
-	if err != nil {
-		return false, fmt.Errorf("look for the active profile of eSIM %s: %w", t.EID, err)
+	var n int
+	if err := q.QueryRowContext(ctx, `select count(*) from device_profile where eid = $1 and status = 'active' and iccid <> $2`, string(t.EID), string(t.ICCID)).Scan(&n); err != nil {
+		return false, fmt.Errorf("look for the active profile on %s: %w", t.EID, err)
 	}
-	return is, nil
+	return n > 0, nil
 }
 
 // done stores a transaction that had nothing to do.
@@ -347,9 +347,15 @@ func (s *Store) recordProof(ctx context.Context, tx *db.Tx, kind, subject, accou
 // comes after the end is recorded with its evidence and does not change it, but
 // for the activation code: that was used or was not.
 func (s *Store) Outcome(ctx context.Context, tx *db.Tx, o Outcome) error {
-	t, err := readTx(ctx, tx, uuidOf(o.TaskID), tx.ForUpdate())
+	t, err := readTx(ctx, tx, uuidOf(o.TaskID), "")
 	if none(err) {
 		return nil // of a transaction whose time of keeping is over
+	}
+	if err == nil {
+		err = holdESIM(ctx, tx, t.EID)
+	}
+	if err == nil {
+		t, err = readTx(ctx, tx, t.ID, tx.ForUpdate())
 	}
 	if err != nil {
 		return fmt.Errorf("read transaction of task %s: %w", o.TaskID, err)

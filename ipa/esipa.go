@@ -66,7 +66,7 @@ type EsipaError struct {
 }
 
 func (e *EsipaError) Error() string {
-	if entry, ok := explain.ESipa(e.Function, int(e.Code)); ok {
+	if entry, ok := explain.ES10(e.Function, int(e.Code)); ok {
 		return fmt.Sprintf("the eIM refused %s: %s (%d)", e.Function, entry.Title, e.Code)
 	}
 	return fmt.Sprintf("the eIM refused %s with error %d", e.Function, e.Code)
@@ -82,6 +82,16 @@ func answered(err error) bool {
 	}
 	_, ok := rsp.AsFailure(err)
 	return ok
+}
+
+// judged reports whether an error is the eIM's verdict on what it was sent, which
+// the same message will get again: a number, or an HTTP status that says so.
+func judged(err error) bool {
+	if _, ok := errors.AsType[*EsipaError](err); ok {
+		return true
+	}
+	e, ok := errors.AsType[*lpa.ProtocolError](err)
+	return ok && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }
 
 // GetEimPackage asks for the next package. The error is an [*EsipaError] when the

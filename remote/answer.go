@@ -3,6 +3,8 @@ package remote
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"godwit/fault"
 	"godwit/query"
@@ -40,11 +42,14 @@ func statusOf(refusal *fault.Error) int {
 	return http.StatusInternalServerError
 }
 
+// verbs begin the texts that make a sentence with the field before them.
+var verbs = []string{"must ", "is ", "has ", "of ", "belongs ", "cannot "}
+
 // failure is a refusal as clients read it. The field that it is about goes before
-// its text, and into its context where that says nothing else.
+// its text: "eid is required".
 func failure(refusal *fault.Error, context map[string]any) failureJSON {
 	message := refusal.Error()
-	if refusal.Field != "" {
+	if refusal.Field != "" && slices.ContainsFunc(verbs, func(v string) bool { return strings.HasPrefix(refusal.Message, v) }) {
 		message = refusal.Field + " " + refusal.Message
 	}
 	return failureJSON{Status: statusOf(refusal), Message: message, Context: context}

@@ -115,6 +115,9 @@ func (d *Door) storeCodes(w http.ResponseWriter, r *web.Request, list []*body) e
 	contexts := make([]map[string]any, len(list))
 	for i, b := range list {
 		p, context, err := codeOf(b)
+		if context == nil {
+			context = map[string]any{"index": i} // it has no key
+		}
 		contexts[i] = context
 		if err != nil {
 			out[i] = outcome(err, context)

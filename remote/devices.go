@@ -317,6 +317,9 @@ func (d *Door) storeDevices(w http.ResponseWriter, r *web.Request, list []*body,
 	contexts := make([]map[string]any, len(list))
 	for i, b := range list {
 		p, context, err := patchOf(b, "")
+		if context == nil {
+			context = map[string]any{"index": i} // it has no key
+		}
 		contexts[i] = context
 		if err != nil {
 			out[i] = outcome(err, context)

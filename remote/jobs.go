@@ -80,9 +80,9 @@ func jobKey(r *web.Request) (int64, error) {
 	return id, nil
 }
 
-func (d *Door) writeJob(w http.ResponseWriter, r *web.Request, x device.Job, err error) error {
+func (d *Door) writeJob(w http.ResponseWriter, r *web.Request, id int64, x device.Job, err error) error {
 	if err != nil {
-		return about(err, "job_id", r.Param("job_id"))
+		return about(err, "job_id", id)
 	}
 	customer, err := d.customer(r.Context(), r.Caller.Account)
 	if err != nil {
@@ -97,7 +97,7 @@ func (d *Door) fetchJob(w http.ResponseWriter, r *web.Request) error {
 		return err
 	}
 	x, err := d.o.Devices.Job(r.Context(), r.Caller.Account, id)
-	return d.writeJob(w, r, x, err)
+	return d.writeJob(w, r, id, x, err)
 }
 
 func (d *Door) cancelJob(w http.ResponseWriter, r *web.Request) error {
@@ -106,7 +106,7 @@ func (d *Door) cancelJob(w http.ResponseWriter, r *web.Request) error {
 		return err
 	}
 	x, err := d.o.Devices.CancelJob(r.Context(), by(r), id)
-	return d.writeJob(w, r, x, err)
+	return d.writeJob(w, r, id, x, err)
 }
 
 // cancelJobs cancels the job or jobs that the body names.

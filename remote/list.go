@@ -43,13 +43,13 @@ type listing struct {
 }
 
 // readListing reads the parameters of lists and exports. more is a condition that
-// the path or other parameters add, as a query.
-func readListing[T any](d *Door, r *web.Request, res resource[T], more string) (listing, error) {
+// the path or other parameters add, as a query; cursor is nil for a first page.
+func readListing[T any](d *Door, r *web.Request, res resource[T], more string, cursor *string) (listing, error) {
 	f, err := web.QueryForm(r)
 	if err != nil {
 		return listing{}, err
 	}
-	text, orderby, cursor, sizeText := f.String("query"), f.String("orderby"), f.String("cursor"), f.String("size")
+	text, orderby, sizeText := f.String("query"), f.String("orderby"), f.String("size")
 	if err := f.Err(); err != nil {
 		return listing{}, err
 	}
@@ -78,18 +78,18 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], more string) (
 	case more != "":
 		text = more
 	}
-	if f.Has("cursor") {
-		c, err := openCursor(d, r.Caller.Account, res.name, cursor)
+	if cursor != nil {
+		c, err := openCursor(d, r.Caller.Account, res.name, *cursor)
 		if err != nil {
 			return l, err
 		}
 		if text != "" && text != c.Query {
-			return l, about(fault.Field("cursor", "belongs to a list with another query"), "cursor", cursor)
+			return l, about(fault.Field("cursor", "belongs to a list with another query"), "cursor", *cursor)
 		}
 		if o, err := query.ParseOrder(orderby, res.schema); err != nil {
 			return l, err
 		} else if orderby != "" && o.String() != c.Order {
-			return l, about(fault.Field("cursor", "belongs to a list in another order"), "cursor", cursor)
+			return l, about(fault.Field("cursor", "belongs to a list in another order"), "cursor", *cursor)
 		}
 		text, orderby, now, l.spec.After = c.Query, c.Order, c.Now, &c
 		if !sized {
@@ -127,7 +127,15 @@ func openCursor(d *Door, account, name, text string) (query.Cursor, error) {
 
 // listOf answers with a page of a resource.
 func listOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T], more string) error {
-	l, err := readListing(d, r, res, more)
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return err
+	}
+	cursor := f.Optional("cursor")
+	if err := f.Err(); err != nil {
+		return err
+	}
+	l, err := readListing(d, r, res, more, cursor)
 	if err != nil {
 		return err
 	}
@@ -170,7 +178,7 @@ func exportOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resourc
 			columns = append(columns, all[i])
 		}
 	}
-	l, err := readListing(d, r, res, more)
+	l, err := readListing(d, r, res, more, nil)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ import (
 	"godwit/kore"
 	"godwit/once"
 	"godwit/privacy"
+	"godwit/remote"
 	"godwit/rsp"
 	"godwit/sim"
 	"godwit/smdp"
@@ -96,6 +97,7 @@ type app struct {
 	devices  *device.Store
 	eim      *eim.Server
 	agents   *agentapi.Door
+	remote   *remote.Door
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -200,6 +202,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			guide.ServeHTTP(w, r)
 		case agentapi.Paths(path):
 			a.agents.ServeHTTP(w, r)
+		case remote.Paths(path):
+			a.remote.ServeHTTP(w, r)
 		case kore.Paths(path):
 			neighbour.ServeHTTP(w, r)
 		case coreapi.Paths(path):

@@ -14,7 +14,9 @@ import (
 	"godwit/fault"
 	"godwit/ident"
 	"godwit/iot"
+	"godwit/remote"
 	"godwit/rsp"
+	"godwit/web"
 )
 
 // fieldFlags say how devices in the field are served.
@@ -35,6 +37,12 @@ func (a *app) joinField(ctx context.Context) error {
 	a.agents = agentapi.New(agentapi.Options{
 		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
 		Esipa: esipaURL(a.settings.RSP), Poll: a.settings.Field.PollInterval,
+	})
+	a.remote = remote.New(remote.Options{
+		DB: a.db, Accounts: a.accounts, Devices: a.devices, Events: a.events,
+		Address: web.Address{URL: a.settings.PublicURL, Proxies: a.settings.Proxies},
+		Rates:   &web.Rates{PerSecond: a.settings.Rate}, Concurrent: a.settings.Concurrent,
+		Configuration: a.configuration,
 	})
 	return nil
 }
@@ -177,11 +185,25 @@ func (e enrolled) Facts(ctx context.Context, tx *db.Tx, id string, f agentapi.Fa
 }
 
 func (e enrolled) Initial(ctx context.Context, q db.Query, eid ident.EID) ([]byte, error) {
-	c, err := e.a.eim.Initial(ctx, q, eid)
+	return e.a.initial(ctx, q, eid)
+}
+
+// initial returns what an eUICC is to be told of the eIM, DER.
+func (a *app) initial(ctx context.Context, q db.Query, eid ident.EID) ([]byte, error) {
+	c, err := a.eim.Initial(ctx, q, eid)
 	if err != nil {
 		return nil, fmt.Errorf("eIM configuration for %s: %w", eid, err)
 	}
 	return c.Append(nil), nil
+}
+
+// configuration is initial for callers without a transaction.
+func (a *app) configuration(ctx context.Context, eid ident.EID) (der []byte, err error) {
+	err = a.db.Read(ctx, func(q db.Query) error {
+		der, err = a.initial(ctx, q, eid)
+		return err
+	})
+	return der, err
 }
 
 // fieldUser proves a user of the Remote Manager who may register devices.

@@ -24,12 +24,14 @@ import (
 	"godwit/command"
 	"godwit/coreapi"
 	"godwit/db"
+	"godwit/device"
 	"godwit/eim"
 	"godwit/event"
 	"godwit/jobs"
 	"godwit/kore"
 	"godwit/once"
 	"godwit/privacy"
+	"godwit/remote"
 	"godwit/rsp"
 	"godwit/sim"
 	"godwit/smdp"
@@ -93,6 +95,7 @@ type app struct {
 	api      http.Handler
 	rsp      []*smdp.Listener
 	eim      *eim.Server
+	devices  *device.Store
 }
 
 // newApp joins the parts on an open database.
@@ -137,6 +140,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	if err := a.openEIM(ctx); err != nil {
 		return nil, err
 	}
+	a.openDevices()
 
 	a.registry = carrier.New(d)
 	network, err := carrier.Open(s.Core, d)
@@ -180,7 +184,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		Authenticate: a.authenticate, Address: address, Orders: a.orders, Ledger: ledger, Once: a.once,
 		Commands: a.commands, Sessions: a.commands.Sessions, Usage: a.usage, Log: requests,
 	})
-	guide := guideOf(address, true, door.Routes, customers.Routes, neighbour.Routes())
+	field := a.remoteDoor(address, rates)
+	guide := guideOf(address, true, door.Routes, customers.Routes, neighbour.Routes(), field.Routes)
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
 	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -198,6 +203,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 			neighbour.ServeHTTP(w, r)
 		case coreapi.Paths(path):
 			customers.ServeHTTP(w, r)
+		case remote.Paths(path):
+			field.ServeHTTP(w, r)
 		default:
 			door.ServeHTTP(w, r)
 		}

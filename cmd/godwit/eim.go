@@ -30,6 +30,7 @@ func (a *app) openEIM(ctx context.Context) error {
 		ID: hostOf(s.SMDPAddress[0]), FQDN: s.SMDPAddress[0], Roots: roots, TLSTrust: eimTLSTrust(s.RSP),
 		Dial: callback.Dialer(eimOutgoing(s)), Jobs: a.queue,
 	}
+	a.listenToEIM(&config)
 	if config.Extra, err = x509.SystemCertPool(); err != nil {
 		config.Extra = nil // a minimal machine has none
 	}

@@ -20,6 +20,7 @@ var floors = [][]string{
 	{"tlv", "fault", "ident", "milenage", "printout", "internal/reference"},
 	{"pki", "saip", "db"},
 	{"rsp", "explain", "jobs"},
+	{"iot"},
 	{"event", "callback", "es2", "trust", "smsc"},
 	{"account", "charge", "once"},
 	{"sim"},
@@ -36,13 +37,15 @@ var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres"
 // beside stand the chip and its assistant. They share wire formats with the
 // servers and nothing else, so that they can catch a server's mistakes.
 var beside = map[string][]string{
-	"euicc": {"tlv", "ident", "pki", "saip", "milenage", "rsp", "explain"},
+	"euicc": {"tlv", "ident", "pki", "saip", "milenage", "rsp", "iot", "explain"},
 	"bench": {"ident", "pki", "rsp"},
 	"lpa":   {"tlv", "ident", "pki", "rsp", "explain"},
+	"ipa":   {"tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
+	"lab":   {"ident", "pki", "rsp", "iot", "lpa", "ipa", "euicc", "explain"},
 }
 
 // quiet packages do no I/O: each is usable as a library in any program.
-var quiet = []string{"tlv", "ident", "pki", "saip", "milenage", "rsp"}
+var quiet = []string{"tlv", "ident", "pki", "saip", "milenage", "rsp", "iot"}
 
 // sole names the one package that may import an outside module.
 var sole = map[string]string{

@@ -51,9 +51,7 @@ func appendTBS(dst []byte, req Request, public *PublicKey, issuer *Issuer) []byt
 			return appendTime(appendTime(b, req.NotBefore), req.NotAfter)
 		})
 		b = append(b, subject...)
-		b = tlv.AppendNested(b, tlv.Sequence, func(b []byte) []byte {
-			return appendBits(appendAlgorithm(b, public.Curve()), public.Bytes())
-		})
+		b = append(b, public.Info()...)
 		return tlv.AppendNested(b, tlv.ContextConstructed(3), func(b []byte) []byte {
 			return tlv.AppendNested(b, tlv.Sequence, func(b []byte) []byte {
 				return appendExtensions(b, req, public, issuerKeyID)

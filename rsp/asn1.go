@@ -46,8 +46,17 @@ var asn1Failures = map[tlv.Tag]map[StatusCode]int64{
 // asn1Undefined is undefinedError of every function.
 const asn1Undefined = 127
 
-// asn1Failure returns the header for the number with which a function answered.
-func asn1Failure(function tlv.Tag, number int64) ResponseHeader {
+// ASN1Error returns the number of the ASN.1 binding for a status code of the
+// function with the given tag: 127 where it has none.
+func ASN1Error(function tlv.Tag, code StatusCode) int64 {
+	if number, known := asn1Failures[function][code]; known {
+		return number
+	}
+	return asn1Undefined
+}
+
+// ASN1Failure returns the failure for the number with which a function answered.
+func ASN1Failure(function tlv.Tag, number int64) *Failure {
 	f := &Failure{StatusCode: ExecutionFailed, Message: fmt.Sprintf("error %d of function %s", number, function)}
 	for code, n := range asn1Failures[function] {
 		// Codes of SM-DS and SM-DP+ share numbers: the SM-DP+'s is told.
@@ -56,7 +65,7 @@ func asn1Failure(function tlv.Tag, number int64) ResponseHeader {
 			f.StatusCode = code
 		}
 	}
-	return f.Header()
+	return f
 }
 
 // ParseASN1Request reads a request of the ASN.1 binding. The result is a
@@ -180,11 +189,7 @@ func appendAnswer(dst []byte, tag tlv.Tag, header ResponseHeader, ok func([]byte
 		if !failed {
 			return tlv.AppendNested(dst, 0xA0, ok)
 		}
-		number, known := asn1Failures[tag][f.StatusCode]
-		if !known {
-			number = asn1Undefined
-		}
-		return tlv.AppendInt(dst, 0x81, number)
+		return tlv.AppendInt(dst, 0x81, ASN1Error(tag, f.StatusCode))
 	})
 }
 
@@ -205,7 +210,7 @@ func ParseASN1Response(body []byte) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read answer %s: %w", function.Tag, err)
 		}
-		header = asn1Failure(function.Tag, number)
+		header = ASN1Failure(function.Tag, number).Header()
 		arm.Value = nil
 	}
 	failed := header.Err() != nil

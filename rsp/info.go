@@ -148,6 +148,8 @@ type EUICCInfo2 struct {
 	TRE                *uint64 // bits: discrete, integrated, uses remote memory
 	TREReference       string
 	AdditionalVersions []Version
+	IPAMode            *int64   // 0 IPA in the device, 1 in the eUICC; SGP.32 asks for it
+	IoT                *IoTInfo // nil when the eUICC does not speak SGP.32
 
 	Raw []byte // as it arrived
 }
@@ -237,6 +239,12 @@ func (i *EUICCInfo2) read(e tlv.Element) (err error) {
 		i.TREReference = string(e.Value)
 	case 0xAF:
 		i.AdditionalVersions, err = versions(e)
+	case 0x90:
+		var n int64
+		n, err = tlv.DecodeInt(e.Value)
+		i.IPAMode = &n
+	case 0xB4:
+		i.IoT, err = iotInfo(e)
 	}
 	return err
 }
@@ -280,6 +288,12 @@ func (i *EUICCInfo2) Append(dst []byte) []byte {
 				}
 				return dst
 			})
+		}
+		if i.IPAMode != nil {
+			dst = tlv.AppendInt(dst, 0x90, *i.IPAMode)
+		}
+		if i.IoT != nil {
+			dst = i.IoT.append(dst)
 		}
 		return dst
 	})

@@ -118,6 +118,11 @@ type ProfileInfo struct {
 	DPProprietary   []byte // content of dpProprietaryData
 	PPRs            *PPR
 	Stored          []byte // content of serviceSpecificDataStoredInEuicc
+
+	// What SGP.32 adds.
+	Emergency       *bool // ecallIndication: an emergency profile
+	Fallback        bool  // fallbackAttribute: the profile for lost connectivity
+	FallbackAllowed *bool // its owner lets it be the fallback profile
 }
 
 // Append appends the element E3.
@@ -165,8 +170,21 @@ func (p *ProfileInfo) Append(dst []byte) []byte {
 		if p.Stored != nil {
 			dst = tlv.Append(dst, 0xBF22, p.Stored)
 		}
-		return dst
+		dst = appendOptionalBool(dst, tagEmergency, p.Emergency)
+		if p.Fallback {
+			dst = tlv.AppendBool(dst, tagFallback, true)
+		}
+		return appendOptionalBool(dst, tagFallbackAllowed, p.FallbackAllowed)
 	})
+}
+
+// ReadProfileInfo reads one element E3.
+func ReadProfileInfo(e tlv.Element) (*ProfileInfo, error) {
+	if e.Tag != TagProfileInfo {
+		return nil, fmt.Errorf("read profile information: %w: have %s", tlv.ErrMissing, e.Tag)
+	}
+	p, err := profileInfo(e)
+	return p, wrap("read profile information", err)
 }
 
 func profileInfo(e tlv.Element) (*ProfileInfo, error) {
@@ -222,6 +240,15 @@ func (p *ProfileInfo) read(e tlv.Element) (err error) {
 		p.PPRs = new(PPR(set))
 	case 0xBF22:
 		p.Stored = e.Value
+	case tagEmergency:
+		p.Emergency, err = readBool(e)
+	case tagFallback:
+		var set *bool
+		if set, err = readBool(e); err == nil {
+			p.Fallback = *set
+		}
+	case tagFallbackAllowed:
+		p.FallbackAllowed, err = readBool(e)
 	}
 	return err
 }

@@ -111,6 +111,8 @@ type Metadata struct {
 	HasPPRs         bool   // the field is there, even if no rule is set
 	Stored          []byte // content of serviceSpecificDataStoredInEuicc, as it is
 	NotStored       []byte // content of serviceSpecificDataNotStoredInEuicc: for the LPA, over ES9+ only
+	Emergency       *bool  // ecallIndication of SGP.32
+	FallbackAllowed *bool  // of SGP.32: the profile may become the fallback profile
 
 	explicitClass bool // operational was written out, though it is the default
 }
@@ -175,6 +177,10 @@ func (m *Metadata) read(e tlv.Element) (err error) {
 		m.Stored = e.Value
 	case 0xBF23:
 		m.NotStored = e.Value
+	case tagEmergency:
+		m.Emergency, err = readBool(e)
+	case tagFallbackAllowed:
+		m.FallbackAllowed, err = readBool(e)
 	}
 	return err
 }
@@ -236,7 +242,8 @@ func (m *Metadata) append(dst []byte, all bool) []byte {
 		if m.NotStored != nil && all {
 			dst = tlv.Append(dst, 0xBF23, m.NotStored)
 		}
-		return dst
+		dst = appendOptionalBool(dst, tagEmergency, m.Emergency)
+		return appendOptionalBool(dst, tagFallbackAllowed, m.FallbackAllowed)
 	})
 }
 
@@ -348,10 +355,7 @@ type Rule struct {
 func AppendRAT(dst []byte, rules []Rule) []byte {
 	return tlv.AppendNested(dst, TagGetRAT, func(dst []byte) []byte {
 		return tlv.AppendNested(dst, 0xA0, func(dst []byte) []byte {
-			for _, rule := range rules {
-				dst = tlv.AppendNested(dst, tlv.Sequence, rule.append)
-			}
-			return dst
+			return AppendRules(dst, rules)
 		})
 	})
 }
@@ -371,6 +375,14 @@ func (u *Rule) append(dst []byte) []byte {
 	return tlv.AppendBits(dst, 0x82, flags)
 }
 
+// AppendRules appends the rules one after the other, without what is around them.
+func AppendRules(dst []byte, rules []Rule) []byte {
+	for i := range rules {
+		dst = tlv.AppendNested(dst, tlv.Sequence, rules[i].append)
+	}
+	return dst
+}
+
 // ParseRAT reads GetRatResponse.
 func ParseRAT(der []byte) ([]Rule, error) {
 	e, err := tlv.ParseTag(der, TagGetRAT)
@@ -382,6 +394,11 @@ func ParseRAT(der []byte) ([]Rule, error) {
 	if err := r.Err(); err != nil {
 		return nil, fmt.Errorf("read rules authorisation table: %w", err)
 	}
+	return ReadRules(list)
+}
+
+// ReadRules reads rules one after the other.
+func ReadRules(list tlv.Reader) ([]Rule, error) {
 	rules := []Rule{}
 	for len(list.Rest()) > 0 {
 		item := list.Sub(tlv.Sequence)

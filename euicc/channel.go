@@ -3,6 +3,7 @@ package euicc
 import (
 	"bytes"
 
+	"godwit/iot"
 	"godwit/rsp"
 	"godwit/saip"
 	"godwit/tlv"
@@ -77,7 +78,7 @@ func (c *Card) PowerDown() {
 
 func (c *Card) powerDown() {
 	c.powered = false
-	c.session = nil
+	c.session, c.fresh = nil, nil
 	c.toolkit = toolkit{}
 	c.pins = map[string]bool{}
 	c.channels = [maxChannels]*channel{}
@@ -170,7 +171,7 @@ func (c *Card) selectName(ch *channel, name []byte, answer bool) ([]byte, error)
 		if !answer {
 			return nil, nil
 		}
-		return c.cfg.fci(), nil
+		return c.fci(), nil
 	}
 	sys := c.system()
 	if sys == nil {
@@ -190,14 +191,18 @@ func (c *Card) selectName(ch *channel, name []byte, answer bool) ([]byte, error)
 }
 
 // fci is the answer to SELECT of the ISD-R. SGP.22 v2.5, 5.7.1.
-func (cfg *Config) fci() []byte {
+func (c *Card) fci() []byte {
 	return tlv.AppendNested(nil, 0x6F, func(b []byte) []byte {
 		b = tlv.Append(b, 0x84, rsp.ISDR)
 		b = tlv.AppendNested(b, 0xA5, func(b []byte) []byte {
 			return tlv.Append(b, 0x9F65, []byte{0xFF}) // longest data field of a command
 		})
-		template := rsp.ISDRTemplate{SVN: cfg.SVN}
-		return template.Append(b)
+		template := rsp.ISDRTemplate{SVN: c.cfg.SVN}
+		b = template.Append(b)
+		if c.cfg.IoT {
+			b = (&iot.ISDRTemplate{Enabled: c.state.enabled() != nil}).Append(b)
+		}
+		return b
 	})
 }
 

@@ -76,11 +76,17 @@ func (cfg *Config) check() error {
 	if cfg.Firmware.IsZero() {
 		cfg.Firmware = rsp.Version{1, 0, 0}
 	}
-	return nil
+	return cfg.checkEims()
 }
 
 // blank is the state of a chip that leaves the factory.
-func (cfg *Config) blank() *state { return &state{Version: stateVersion, DefaultDP: cfg.DefaultDP} }
+func (cfg *Config) blank() *state {
+	s := &state{Version: stateVersion, DefaultDP: cfg.DefaultDP}
+	for i := range cfg.Eims {
+		s.associate(&cfg.Eims[i])
+	}
+	return s
+}
 
 // roots returns the CIs that servers are verified with, each card its own set:
 // revocation lists belong to the card that loaded them.
@@ -122,6 +128,7 @@ type cardDescription struct {
 	SVN            rsp.Version        `json:"svn"`
 	Firmware       rsp.Version        `json:"firmware"`
 	Terminal       bool               `json:"terminal,omitempty"`
+	IoT            bool               `json:"iot,omitempty"`
 }
 
 type credentialText struct {
@@ -141,7 +148,7 @@ func (cfg *Config) files() ([]namedFile, error) {
 	d := cardDescription{
 		Version: stateVersion, EID: cfg.EID, DefaultDP: cfg.DefaultDP, RootDS: cfg.RootDS, Memory: cfg.Memory,
 		Capability: cfg.Capability, NoTestProfiles: cfg.NoTestProfiles, ForbiddenPPR: cfg.ForbiddenPPR, RAT: cfg.RAT,
-		SVN: cfg.SVN, Firmware: cfg.Firmware, Terminal: cfg.Terminal,
+		SVN: cfg.SVN, Firmware: cfg.Firmware, Terminal: cfg.Terminal, IoT: cfg.IoT,
 	}
 	var out []namedFile
 	for i, cred := range cfg.Credentials {
@@ -177,13 +184,13 @@ func readConfig(read func(name string) ([]byte, error)) (Config, error) {
 	if err := json.Unmarshal(content, &d); err != nil {
 		return Config{}, fmt.Errorf("read %s: %w", cardFile, err)
 	}
-	if d.Version != stateVersion {
-		return Config{}, fmt.Errorf("%s has version %d, this program knows version %d", cardFile, d.Version, stateVersion)
+	if d.Version < 1 || d.Version > stateVersion {
+		return Config{}, fmt.Errorf("%s has version %d, this program knows versions up to %d", cardFile, d.Version, stateVersion)
 	}
 	cfg := Config{
 		EID: d.EID, DefaultDP: d.DefaultDP, RootDS: d.RootDS, Memory: d.Memory, Capability: d.Capability,
 		NoTestProfiles: d.NoTestProfiles, ForbiddenPPR: d.ForbiddenPPR, RAT: d.RAT, SVN: d.SVN, Firmware: d.Firmware,
-		Terminal: d.Terminal,
+		Terminal: d.Terminal, IoT: d.IoT,
 	}
 	for _, text := range d.Credentials {
 		cred, err := text.read(read)

@@ -154,9 +154,10 @@ func (d *disk) load() (*state, error) {
 	if err := json.Unmarshal(content, s); err != nil {
 		return nil, fmt.Errorf("read %s: %w", stateFile, err)
 	}
-	if s.Version != stateVersion {
-		return nil, fmt.Errorf("%s has version %d, this program knows version %d", stateFile, s.Version, stateVersion)
+	if s.Version < 1 || s.Version > stateVersion {
+		return nil, fmt.Errorf("%s has version %d, this program knows versions up to %d", stateFile, s.Version, stateVersion)
 	}
+	s.Version = stateVersion
 	if err := d.sweep(s); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ func (c *Card) es10(data []byte) ([]byte, error) {
 	}
 	r := tlv.NewReader(data)
 	tag := r.Peek()
-	f, ok := functions[tag]
+	f, ok := c.function(tag)
 	switch {
 	case !ok:
 		return nil, refusal(swDataNotFound)
@@ -28,6 +28,20 @@ func (c *Card) es10(data []byte) ([]byte, error) {
 		return nil, refusal(swWrongData)
 	}
 	return f(c, data)
+}
+
+// function finds the function of a tag.
+func (c *Card) function(tag tlv.Tag) (func(c *Card, data []byte) ([]byte, error), bool) {
+	if c.cfg.IoT {
+		if f, ok := iotFunctions[tag]; ok {
+			return f, true
+		}
+		if slices.Contains(consumerOnly, tag) {
+			return nil, false
+		}
+	}
+	f, ok := functions[tag]
+	return f, ok
 }
 
 // functions are those of ES10a, ES10b and ES10c by tag.
@@ -144,25 +158,36 @@ func (c *Card) profilesInfo(data []byte) ([]byte, error) {
 	if err != nil {
 		return rsp.AppendListError(nil, rsp.TagGetProfilesInfo, 1), nil
 	}
-	tags := defaultTags
+	list, code := c.state.profilesInfo(q, c.cfg.defaultTags())
+	if code != rsp.ResultOK {
+		return rsp.AppendListError(nil, rsp.TagGetProfilesInfo, code), nil
+	}
+	return rsp.AppendProfileInfoList(nil, list), nil
+}
+
+// profilesInfo lists the profiles asked for with the fields asked for, or says
+// why not.
+func (s *state) profilesInfo(q *rsp.ProfileInfoListRequest, tags []tlv.Tag) ([]rsp.ProfileInfo, int64) {
 	if q.Tags != nil {
+		var err error
 		if tags, err = rsp.Tags(q.Tags); err != nil {
-			return rsp.AppendListError(nil, rsp.TagGetProfilesInfo, 1), nil
+			return nil, 1
 		}
 	}
 	list := []rsp.ProfileInfo{}
-	for _, p := range c.state.Profiles {
+	for _, p := range s.Profiles {
 		info, err := p.info()
 		if err != nil {
-			return rsp.AppendListError(nil, rsp.TagGetProfilesInfo, rsp.ResultUndefined), nil
+			return nil, rsp.ResultUndefined
 		}
 		if p.matches(q.Select) || q.Select.Class != nil && *q.Select.Class == *info.Class ||
 			q.Select.AID == nil && q.Select.ICCID == "" && q.Select.Class == nil {
+			info.Fallback = s.Fallback != "" && s.Fallback == p.ICCID
 			show(info, tags)
 			list = append(list, *info)
 		}
 	}
-	return rsp.AppendProfileInfoList(nil, list), nil
+	return list, rsp.ResultOK
 }
 
 func (p *profile) matches(s rsp.Selector) bool {
@@ -179,6 +204,7 @@ func (p *profile) info() (*rsp.ProfileInfo, error) {
 		ICCID: p.ICCID, AID: p.AID, Enabled: &p.Enabled, Nickname: p.Nickname,
 		ServiceProvider: &m.ServiceProvider, Name: &m.Name, IconType: m.IconType, Icon: m.Icon, Class: &m.Class,
 		Notifications: m.Notifications, Owner: m.Owner, DPProprietary: p.DPData, Stored: m.Stored,
+		Emergency: m.Emergency, FallbackAllowed: m.FallbackAllowed,
 	}
 	if m.HasPPRs {
 		i.PPRs = &m.PPRs
@@ -219,6 +245,12 @@ func show(i *rsp.ProfileInfo, tags []tlv.Tag) {
 			out.PPRs = i.PPRs
 		case 0xBF22:
 			out.Stored = i.Stored
+		case 0x9F7B:
+			out.Emergency = i.Emergency
+		case 0x9F26:
+			out.Fallback = i.Fallback
+		case 0x9F67:
+			out.FallbackAllowed = i.FallbackAllowed
 		}
 	}
 	*i = out

@@ -3,7 +3,8 @@
 //
 // It is for trying servers and assistants without hardware, and for catching
 // their mistakes: it verifies every certificate, signature, MAC and order of
-// SGP.22 v2.5 and refuses what a chip refuses. It shares only wire formats
+// SGP.22 v2.5 and refuses what a chip refuses. Told to be an IoT chip, it speaks
+// SGP.32 v1.2 and takes its orders from eIMs. It shares only wire formats
 // with the servers of this module.
 //
 // It is not a secure element: whoever reads its directory reads its keys. It
@@ -19,6 +20,7 @@ import (
 	"sync"
 
 	"godwit/ident"
+	"godwit/iot"
 	"godwit/pki"
 	"godwit/rsp"
 )
@@ -71,6 +73,13 @@ type Config struct {
 	// like it.
 	Terminal bool
 
+	// IoT makes the chip one of SGP.32: it takes orders from eIMs, in signed
+	// packages, and not from an LPA.
+	IoT bool
+	// Eims are associated when the chip leaves the factory; of no chip but an IoT
+	// one. Without them the first IPA may add one.
+	Eims []iot.EimConfiguration
+
 	// Faults make the chip misbehave.
 	Faults Faults
 }
@@ -89,6 +98,9 @@ type Faults struct {
 	// package have been taken (counted from 1); 0 never does. Transmit returns
 	// [ErrSilent] until the card is reset.
 	PowerCutAfter int
+	// RefusePackages makes the chip answer every package that it could execute
+	// with this code, signed (EuiccPackageErrorCode); 0 never does.
+	RefusePackages int64
 	// RepeatChallenge makes the chip give the same challenge each time.
 	RepeatChallenge bool
 }
@@ -103,6 +115,7 @@ const (
 	SignedResult                            // profile installation result
 	SignedNotification                      // other notifications
 	SignedCancel                            // cancel session
+	SignedPackageResult                     // eUICC package results and errors
 )
 
 // ErrSilent is what a chip that does not answer leaves its reader with.
@@ -122,6 +135,7 @@ type Card struct {
 
 	channels [maxChannels]*channel
 	session  *session
+	fresh    *fresh // profile installed since the last challenge
 	powered  bool
 	toolkit  toolkit
 	roots    *pki.Roots

@@ -501,7 +501,7 @@ func (c *Card) describe(ch *channel, cmd *command) ([]byte, error) {
 	switch cmd.p2 {
 	case 0x00:
 		if ch.isdr {
-			return c.cfg.fci(), nil
+			return c.fci(), nil
 		}
 		if ch.sys == nil {
 			return nil, refusal(swConditions)

@@ -2,6 +2,7 @@ package euicc
 
 import (
 	"godwit/ident"
+	"godwit/iot"
 	"godwit/rsp"
 )
 
@@ -42,7 +43,7 @@ func (c *Card) info2() *rsp.EUICCInfo2 {
 	if !c.cfg.NoTestProfiles {
 		can |= rsp.TestProfileSupport
 	}
-	return &rsp.EUICCInfo2{
+	info := &rsp.EUICCInfo2{
 		ProfileVersion: packageVersion, AdditionalVersions: packageVersions,
 		SVN: c.cfg.SVN, Firmware: c.cfg.Firmware,
 		Resource: rsp.CardResource{
@@ -55,6 +56,11 @@ func (c *Card) info2() *rsp.EUICCInfo2 {
 		ForbiddenPPRs:     c.cfg.ForbiddenPPR,
 		ProtectionProfile: rsp.Version{0, 0, 1}, // none: this is software, and no site was accredited
 	}
+	if c.cfg.IoT {
+		info.IPAMode = new(int64(0)) // the IPA is in the device
+		info.IoT = &rsp.IoTInfo{Versions: iotVersions, Emergency: true, Fallback: true}
+	}
+	return info
 }
 
 // free returns the memory left for profiles.
@@ -112,6 +118,12 @@ type Status struct {
 	Memory, Free  int
 	Profiles      int
 	Notifications int
+
+	// Of an IoT chip.
+	IoT      bool
+	Eims     []iot.EimConfiguration // with the counters and tokens of now
+	Results  int                    // package results that wait
+	Fallback ident.ICCID            // the fallback profile, or empty
 }
 
 // Status describes the card.
@@ -125,6 +137,7 @@ func (c *Card) Status() Status {
 	for _, ci := range c.cfg.Roots {
 		s.CIs = append(s.CIs, ci.SubjectKeyID)
 	}
+	s.IoT, s.Eims, s.Results, s.Fallback = c.cfg.IoT, c.state.configurations(""), len(c.state.Results), c.state.Fallback
 	for _, cred := range c.cfg.Credentials {
 		s.SigningCIs = append(s.SigningCIs, cred.EUM.AuthorityKeyID)
 	}

@@ -318,6 +318,7 @@ func (c *Card) install(l *loader) ([]byte, error) {
 	name := packageName(c.state.Installed + 1)
 	content := l.content
 	var result []byte
+	var installed *fresh
 	err = c.updateWith(map[string][]byte{name: content}, func(s *state) (err error) {
 		run := s.Loading
 		s.Loading = nil
@@ -326,6 +327,7 @@ func (c *Card) install(l *loader) ([]byte, error) {
 			Package: name, Size: size,
 		}
 		s.Profiles = append(s.Profiles, p)
+		installed = &fresh{iccid: p.ICCID, oid: run.OID, address: run.Address}
 		public := c.session.key.Public()
 		s.OneTime = slices.DeleteFunc(s.OneTime, func(k *oneTimeKey) bool { return slices.Equal(k.Public, public) })
 		result, err = c.result(s, run, func(r *rsp.InstallationResult) {
@@ -339,6 +341,6 @@ func (c *Card) install(l *loader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.session = nil
+	c.session, c.fresh = nil, installed
 	return result, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"godwit/iot"
 	"godwit/rsp"
 )
 
@@ -77,6 +78,9 @@ func (c *Card) listNotification(data []byte) ([]byte, error) {
 
 // retrieveNotifications: SGP.22 v2.5, 5.7.10.
 func (c *Card) retrieveNotifications(data []byte) ([]byte, error) {
+	if c.cfg.IoT && iot.IsRetrieveResults(data) {
+		return c.retrieveResults()
+	}
 	filter, err := rsp.ParseRetrieveNotifications(data)
 	if err != nil {
 		return rsp.AppendListError(nil, rsp.TagRetrieveNotifications, rsp.ResultUndefined), nil
@@ -110,12 +114,17 @@ func (c *Card) removeNotification(data []byte) ([]byte, error) {
 		return nil, refusal(swWrongData)
 	}
 	is := func(n *notification) bool { return n.Metadata.Sequence == sequence }
-	if !slices.ContainsFunc(c.state.Notifications, is) {
+	isResult := func(r *packageResult) bool { return r.Sequence == sequence }
+	if !slices.ContainsFunc(c.state.Notifications, is) && !slices.ContainsFunc(c.state.Results, isResult) {
 		return rsp.AppendResult(nil, rsp.TagRemoveNotification, rsp.ResultNotFound), nil
 	}
 	if !c.cfg.Faults.KeepNotifications {
 		err := c.update(func(s *state) error {
 			s.Notifications = slices.DeleteFunc(s.Notifications, is)
+			s.Results = slices.DeleteFunc(s.Results, isResult)
+			if s.Rollback != nil && s.Rollback.Sequence == sequence {
+				s.Rollback = nil // the eIM was reached through the new profile
+			}
 			return nil
 		})
 		if err != nil {

@@ -1,6 +1,7 @@
 package euicc
 
 import (
+	"godwit/ident"
 	"godwit/rsp"
 	"godwit/tlv"
 )
@@ -13,31 +14,92 @@ func (c *Card) enable(data []byte) ([]byte, error) {
 		return nil, refusal(swWrongData)
 	}
 	return c.change(rsp.TagEnableProfile, q, func(s *state) (int64, error) {
-		p, present := s.selected(q.Select), s.enabled()
-		switch {
-		case p == nil:
-			return rsp.ResultNotFound, nil
-		case p.Enabled:
-			return rsp.ResultWrongState, nil
-		case present != nil && present.ppr()&rsp.PPR1 != 0:
-			return rsp.ResultPolicy, nil
-		case s.BeforeTest != "" && p.class() != rsp.ClassTest && p.ICCID != s.BeforeTest && s.byICCID(s.BeforeTest) != nil:
-			// A test profile gives way only to the profile that it took the place of.
-			return rsp.ResultWrongReenabling, nil
+		p := s.selected(q.Select)
+		if code := s.mayEnable(p); code != rsp.ResultOK {
+			return code, nil
 		}
-		if present != nil {
-			if err := c.setEnabled(s, present, false); err != nil {
-				return 0, err
-			}
-		}
-		switch {
-		case p.class() != rsp.ClassTest:
-			s.BeforeTest = ""
-		case present != nil && present.class() != rsp.ClassTest:
-			s.BeforeTest = present.ICCID
-		}
-		return rsp.ResultOK, c.setEnabled(s, p, true)
+		return rsp.ResultOK, c.switchTo(s, p)
 	})
+}
+
+// mayEnable says whether a profile can take the place of the one that is
+// enabled: 0, or the code that refuses.
+func (s *state) mayEnable(p *profile) int64 {
+	present := s.enabled()
+	switch {
+	case p == nil:
+		return rsp.ResultNotFound
+	case p.Enabled:
+		return rsp.ResultWrongState
+	case present != nil && present.ppr()&rsp.PPR1 != 0:
+		return rsp.ResultPolicy
+	case s.BeforeTest != "" && p.class() != rsp.ClassTest && p.ICCID != s.BeforeTest && s.byICCID(s.BeforeTest) != nil:
+		// A test profile gives way only to the profile that it took the place of.
+		return rsp.ResultWrongReenabling
+	}
+	return rsp.ResultOK
+}
+
+// switchTo enables a profile in the place of the one that is enabled, or none
+// when p is nil, and records the events.
+func (c *Card) switchTo(s *state, p *profile) error {
+	for _, change := range s.switchTo(p) {
+		if err := c.notify(s, change.profile, change.event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A change is one thing that happened to a profile.
+type change struct {
+	profile *profile
+	event   rsp.Event
+}
+
+// switchTo changes the states and returns what there is to report.
+func (s *state) switchTo(p *profile) []change {
+	var changes []change
+	present := s.enabled()
+	if present != nil {
+		changes = append(changes, change{s.edit(present, func(p *profile) { p.Enabled = false }), rsp.EventDisable})
+	}
+	if p == nil {
+		return changes
+	}
+	switch {
+	case p.class() != rsp.ClassTest:
+		s.BeforeTest = ""
+	case present != nil && present.class() != rsp.ClassTest:
+		s.BeforeTest = present.ICCID
+	}
+	return append(changes, change{s.edit(p, func(p *profile) { p.Enabled = true }), rsp.EventEnable})
+}
+
+// mayDisable is mayEnable for disabling.
+func (s *state) mayDisable(p *profile) int64 {
+	switch {
+	case p == nil:
+		return rsp.ResultNotFound
+	case !p.Enabled:
+		return rsp.ResultWrongState
+	case p.ppr()&rsp.PPR1 != 0:
+		return rsp.ResultPolicy
+	}
+	return rsp.ResultOK
+}
+
+// mayDelete is mayEnable for deleting.
+func (s *state) mayDelete(p *profile) int64 {
+	switch {
+	case p == nil:
+		return rsp.ResultNotFound
+	case p.Enabled:
+		return rsp.ResultWrongState
+	case p.ppr()&rsp.PPR2 != 0:
+		return rsp.ResultPolicy
+	}
+	return rsp.ResultOK
 }
 
 // disable: SGP.22 v2.5, 5.7.17.
@@ -47,16 +109,10 @@ func (c *Card) disable(data []byte) ([]byte, error) {
 		return nil, refusal(swWrongData)
 	}
 	return c.change(rsp.TagDisableProfile, q, func(s *state) (int64, error) {
-		p := s.selected(q.Select)
-		switch {
-		case p == nil:
-			return rsp.ResultNotFound, nil
-		case !p.Enabled:
-			return rsp.ResultWrongState, nil
-		case p.ppr()&rsp.PPR1 != 0:
-			return rsp.ResultPolicy, nil
+		if code := s.mayDisable(s.selected(q.Select)); code != rsp.ResultOK {
+			return code, nil
 		}
-		return rsp.ResultOK, c.setEnabled(s, p, false)
+		return rsp.ResultOK, c.switchTo(s, nil)
 	})
 }
 
@@ -95,14 +151,6 @@ func (c *Card) try(do func(s *state) (int64, error)) (int64, error) {
 // errRefused keeps a refused change from being committed.
 const errRefused = refusal(0)
 
-func (c *Card) setEnabled(s *state, p *profile, on bool) error {
-	event := rsp.EventDisable
-	if on {
-		event = rsp.EventEnable
-	}
-	return c.notify(s, s.edit(p, func(p *profile) { p.Enabled = on }), event)
-}
-
 // restart drops everything that belongs to the file system of the profile that
 // was enabled: channels go back to the MF of the new one, codes count as not
 // presented.
@@ -127,13 +175,8 @@ func (c *Card) delete(data []byte) ([]byte, error) {
 	}
 	result, err := c.try(func(s *state) (int64, error) {
 		p := s.selected(sel)
-		switch {
-		case p == nil:
-			return rsp.ResultNotFound, nil
-		case p.Enabled:
-			return rsp.ResultWrongState, nil
-		case p.ppr()&rsp.PPR2 != 0:
-			return rsp.ResultPolicy, nil
+		if code := s.mayDelete(p); code != rsp.ResultOK {
+			return code, nil
 		}
 		return rsp.ResultOK, c.erase(s, p)
 	})
@@ -145,11 +188,21 @@ func (c *Card) delete(data []byte) ([]byte, error) {
 
 // erase takes a profile off the chip. Its notifications stay, and one more comes.
 func (c *Card) erase(s *state, p *profile) error {
-	s.remove(p)
-	if s.BeforeTest == p.ICCID {
-		s.BeforeTest = ""
-	}
+	s.erase(p)
 	return c.notify(s, p, rsp.EventDelete)
+}
+
+// erase takes a profile off the chip, and out of everything that names it.
+func (s *state) erase(p *profile) {
+	s.remove(p)
+	for _, named := range []*ident.ICCID{&s.BeforeTest, &s.Fallback, &s.BeforeFallback, &s.BeforeEmergency} {
+		if *named == p.ICCID {
+			*named = ""
+		}
+	}
+	if s.Rollback != nil && s.Rollback.Previous == p.ICCID {
+		s.Rollback = nil
+	}
 }
 
 // memoryReset: SGP.22 v2.5, 5.7.19. It knows no policy rules, and takes the

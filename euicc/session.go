@@ -52,7 +52,7 @@ func (c *Card) getChallenge([]byte) ([]byte, error) {
 	if c.cfg.Faults.RepeatChallenge {
 		clear(challenge)
 	}
-	c.session = &session{challenge: challenge}
+	c.session, c.fresh = &session{challenge: challenge}, nil
 	return rsp.AppendChallenge(nil, challenge), nil
 }
 

@@ -11,7 +11,9 @@ import (
 	"godwit/rsp"
 )
 
-const stateVersion = 1
+// stateVersion is what is written. Version 1 has nothing of SGP.32 and is read as
+// it is: every field since then may be missing.
+const stateVersion = 2
 
 // A state is everything that a chip remembers without power. A state that has
 // been committed is never changed: a command works on a clone and commits it.
@@ -39,6 +41,8 @@ type state struct {
 	BeforeTest ident.ICCID `json:"before_test,omitempty"`
 	// CRLs are the certificate revocation lists loaded, newest of each CI.
 	CRLs [][]byte `json:"crls,omitempty"`
+
+	iotState
 }
 
 // A profile is one profile on the chip. Its package is kept as it was
@@ -93,6 +97,8 @@ func (s *state) clone() *state {
 	c.Notifications = slices.Clone(s.Notifications)
 	c.OneTime = slices.Clone(s.OneTime)
 	c.CRLs = slices.Clone(s.CRLs)
+	c.Eims = slices.Clone(s.Eims)
+	c.Results = slices.Clone(s.Results)
 	return &c
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"godwit/ident"
 	"godwit/rsp"
@@ -22,6 +23,7 @@ const (
 )
 
 var (
+	testTime  = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	testOrder = []byte{1, 2, 3}
 	testRun   = must(rsp.TransactionIDFromOctets(testOrder))
 	testSig   = func() []byte {
@@ -99,8 +101,10 @@ func writers() map[string]func() []byte {
 			PSMO{Op: OpSetDefaultDP, Address: "dp.example.com"})),
 		"request list": request(psmo(nil, PSMO{Op: OpList}, PSMO{Op: OpList, List: &rsp.ProfileInfoListRequest{Tags: unhex("5A9F70")}})),
 		"request eco": request(&PackageRequest{EimID: "eim.example.com", EID: testEID, Counter: 5, TransactionID: testOrder, ECO: []ECO{
-			{Op: OpAddEim, Config: &config}, {Op: OpDeleteEim, EimID: "b"},
-			{Op: OpUpdateEim, Config: &EimConfiguration{ID: "b", Counter: new(int64(1))}}, {Op: OpListEim},
+			{Op: OpAddEim, Config: &config},
+			{Op: OpDeleteEim, EimID: "b"},
+			{Op: OpUpdateEim, Config: &EimConfiguration{ID: "b", Counter: new(int64(1))}},
+			{Op: OpListEim},
 		}}),
 		"result codes": result(armResult, results(
 			OpResult{Op: OpEnable}, OpResult{Op: OpDisable, Code: 2}, OpResult{Op: OpDelete, Code: 21}, OpResult{Op: OpImmediate, Code: 7},
@@ -117,8 +121,10 @@ func writers() map[string]func() []byte {
 			OpResult{Op: OpGetRAT, RAT: []rsp.Rule{{
 				PPRs: rsp.PPR1, Operators: []rsp.OperatorID{{PLMN: [3]byte{0xEE, 0xEE, 0xEE}}}, ConsentRequired: true,
 			}}})),
-		"result error":    result(armError, &PackageResult{EimID: "e", Counter: 5, ErrorCode: new(PackageECallActive)}),
-		"result unsigned": func() []byte { return must((&PackageResult{Unsigned: true, EimID: "e", TransactionID: testOrder, Token: new(int64(300))}).Sign(nil, nil)) },
+		"result error": result(armError, &PackageResult{EimID: "e", Counter: 5, ErrorCode: new(PackageECallActive)}),
+		"result unsigned": func() []byte {
+			return must((&PackageResult{Unsigned: true, EimID: "e", TransactionID: testOrder, Token: new(int64(300))}).Sign(nil, nil))
+		},
 		"data request": appended(&DataRequest{
 			Tags: []tlv.Tag{DataInfo1, DataInfo2, DataEUMCertificate, DataEUICCCertificate, DataNotifications, DataToken, DataResults},
 			CI:   []byte{1, 2}, Notifications: &rsp.NotificationFilter{Sequence: new(int64(7))}, Results: new(int64(8)), TransactionID: testOrder,

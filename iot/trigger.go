@@ -66,10 +66,7 @@ func ParseDownloadTrigger(der []byte) (*DownloadTrigger, error) {
 			t.DefaultDP = true
 		case 0xA2:
 			inner := arm.Reader()
-			t.SMDS = new("")
-			if !inner.Empty() {
-				t.SMDS = new(untagged(&inner))
-			}
+			t.SMDS = new(string(inner.OptionalValue(0x80)))
 			r.Fail(inner.Err())
 		default:
 			r.Fail(fmt.Errorf("%w: a source of the profile, have %s", tlv.ErrMissing, arm.Tag))

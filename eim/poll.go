@@ -115,6 +115,7 @@ func (s *Server) next(ctx context.Context, tx *db.Tx, eid ident.EID, stateChange
 		return nil, undefined, fmt.Errorf("read package under way: %w", err)
 	}
 	for {
+		now = s.now() // what was queued just now, in here, is due
 		where := `eid = $1 and stage = 'queued' and due_at <= $2 order by urgency, position limit 1`
 		if !e.contacted {
 			where = `eid = $1 and stage = 'queued' and due_at <= $2 and urgency = 0 order by position limit 1`

@@ -111,7 +111,11 @@ func readPSMO(e tlv.Element) PSMO {
 	case OpImmediate:
 		p.Immediate, err = readImmediate(e)
 	case OpSetDefaultDP:
-		p.Address = string(r.Value(0x80))
+		tag := tlv.Tag(0x80)
+		if r.Peek() == tlv.UTF8String { // from peers without automatic tags
+			tag = tlv.UTF8String
+		}
+		p.Address = string(r.Value(tag))
 	}
 	if err != nil || r.Err() != nil {
 		return PSMO{Op: OpUnknown}

@@ -101,16 +101,16 @@ func readOpResult(e tlv.Element) (o *OpResult, err error) {
 		})
 	case tagListEim:
 		o.Op = OpListEim
-		err = o.readArm(e, func(arm tlv.Element) (err error) {
-			if arm.Tag != 0xA0 {
-				return tlv.ErrMissing
-			}
-			o.Eims, err = readEimInfos(arm)
-			return err
-		})
+		err = o.readEims(e)
 	case TagSetDefaultDPAddress:
 		o.Op = OpSetDefaultDP
-		o.Code, err = rsp.ParseResult(e.Raw, TagSetDefaultDPAddress)
+		err = o.readArm(e, func(arm tlv.Element) (err error) {
+			if arm.Tag != 0x80 {
+				return tlv.ErrMissing
+			}
+			o.Code, err = tlv.DecodeInt(arm.Value)
+			return err
+		})
 	default:
 		if o.Op = named(resultTags, e.Tag); o.Op != OpUnknown {
 			o.Code, err = tlv.DecodeInt(e.Value)
@@ -130,6 +130,22 @@ func (o *OpResult) readArm(e tlv.Element, other func(tlv.Element) error) error {
 		return err
 	}
 	return other(arm)
+}
+
+// readEims reads the list, or the number in its place. Peers that leave out the A0
+// around the list are understood.
+func (o *OpResult) readEims(e tlv.Element) (err error) {
+	if r := e.Reader(); r.Peek() == tlv.Sequence {
+		o.Eims, err = readEimInfos(e)
+		return err
+	}
+	return o.readArm(e, func(arm tlv.Element) (err error) {
+		if arm.Tag != 0xA0 {
+			return tlv.ErrMissing
+		}
+		o.Eims, err = readEimInfos(arm)
+		return err
+	})
 }
 
 // readProfiles reads the list, or the number in its place. Peers that leave out

@@ -111,11 +111,7 @@ func readPSMO(e tlv.Element) PSMO {
 	case OpImmediate:
 		p.Immediate, err = readImmediate(e)
 	case OpSetDefaultDP:
-		tag := tlv.Tag(0x80)
-		if r.Peek() == tlv.UTF8String { // from peers without automatic tags
-			tag = tlv.UTF8String
-		}
-		p.Address = string(r.Value(tag))
+		p.Address = untagged(&r)
 	}
 	if err != nil || r.Err() != nil {
 		return PSMO{Op: OpUnknown}

@@ -392,11 +392,7 @@ func ParseSetDefaultDP(der []byte) (string, error) {
 		return "", err
 	}
 	r := e.Reader()
-	tag := tlv.Tag(0x80)
-	if r.Peek() == tlv.UTF8String { // from peers without automatic tags
-		tag = tlv.UTF8String
-	}
-	address := string(r.Value(tag))
+	address := string(r.Value(0x80))
 	return address, wrap("read SetDefaultDpAddressRequest", r.Err())
 }
 

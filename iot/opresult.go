@@ -101,16 +101,16 @@ func readOpResult(e tlv.Element) (o *OpResult, err error) {
 		})
 	case tagListEim:
 		o.Op = OpListEim
-		err = o.readEims(e)
-	case TagSetDefaultDPAddress:
-		o.Op = OpSetDefaultDP
 		err = o.readArm(e, func(arm tlv.Element) (err error) {
-			if arm.Tag != 0x80 {
+			if arm.Tag != 0xA0 && arm.Tag != tlv.Sequence {
 				return tlv.ErrMissing
 			}
-			o.Code, err = tlv.DecodeInt(arm.Value)
+			o.Eims, err = readEimInfos(arm)
 			return err
 		})
+	case TagSetDefaultDPAddress:
+		o.Op = OpSetDefaultDP
+		o.Code, err = rsp.ParseResult(e.Raw, TagSetDefaultDPAddress)
 	default:
 		if o.Op = named(resultTags, e.Tag); o.Op != OpUnknown {
 			o.Code, err = tlv.DecodeInt(e.Value)
@@ -132,32 +132,16 @@ func (o *OpResult) readArm(e tlv.Element, other func(tlv.Element) error) error {
 	return other(arm)
 }
 
-// readEims reads the list, or the number in its place. Peers that leave out the A0
-// around the list are understood.
-func (o *OpResult) readEims(e tlv.Element) (err error) {
-	if r := e.Reader(); r.Peek() == tlv.Sequence {
-		o.Eims, err = readEimInfos(e)
-		return err
-	}
-	return o.readArm(e, func(arm tlv.Element) (err error) {
-		if arm.Tag != 0xA0 {
-			return tlv.ErrMissing
-		}
-		o.Eims, err = readEimInfos(arm)
-		return err
-	})
-}
-
 // readProfiles reads the list, or the number in its place. Peers that leave out
-// the A0 around the list are understood.
+// the A0 around the list, or write a plain SEQUENCE, are understood.
 func (o *OpResult) readProfiles(e tlv.Element) error {
 	r := e.Reader()
 	if r.Peek() == 0x81 || r.Peek() == tlv.Integer {
 		o.Code = r.Int(r.Peek())
 		return r.Err()
 	}
-	if r.Peek() == 0xA0 {
-		r = r.Sub(0xA0)
+	if around := r.Peek(); around == 0xA0 || around == tlv.Sequence {
+		r = r.Sub(around)
 	}
 	o.Profiles = []ProfileInfo{}
 	for _, e := range elements(&r, MaxProfiles) {

@@ -94,7 +94,7 @@ func TestPeerSignatures(t *testing.T) {
 	if got, err := VerifyPackageResult(unsigned, public, nil); err != nil || !got.Unsigned {
 		t.Errorf("unsigned error in a plain SEQUENCE: %+v, %v", got, err)
 	}
-	long := nest(TagPackage, signed, tlv.Append(nil, rsp.TagSignature, make([]byte, 80)))
+	long := nest(TagPackage, signed, tlv.Append(nil, rsp.TagSignature, make([]byte, maxSignature+1)))
 	if _, err := VerifyPackageRequest(long, public, nil); err == nil {
 		t.Error("a signature that is too long was taken")
 	}

@@ -129,6 +129,11 @@ func BenchmarkProfiles(b *testing.B) {
 				h = newHouse(b, open(b))
 				begin := time.Now()
 				h.fillProfiles(b, n)
+				if h.DB.Postgres() {
+					if _, err := h.DB.Pool().ExecContext(b.Context(), `analyze`); err != nil {
+						b.Fatal(err)
+					}
+				}
 				b.Logf("filled in %v", time.Since(begin).Round(time.Second))
 			}
 			for _, q := range profileQueries(b, n) {

@@ -81,10 +81,12 @@ func (p *IPA) ask(ctx context.Context) (*iot.GetEimPackageResponse, error) {
 		q.RPLMN = p.RPLMN()
 	}
 	answer, err := p.ESipa.GetEimPackage(ctx, q)
+	if err == nil || answered(err) {
+		p.noteContact()
+	}
 	if err != nil {
 		return nil, err
 	}
-	p.noteContact()
 	if q.StateChanged {
 		p.state.Changed, p.state.Cause = false, nil
 		if err := p.save(); err != nil {

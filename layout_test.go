@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"usage", "command", "privacy"},
 	{"bulk"},
 	{"web"},
-	{"supersim", "kore", "coreapi", "smdp", "eim", "carrier", "apidoc", "agentapi"},
+	{"supersim", "kore", "coreapi", "remote", "smdp", "eim", "carrier", "apidoc", "agentapi"},
 	{"cmd/godwit", "cmd/godwit-agent"},
 }
 
@@ -38,7 +38,7 @@ var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres"
 // servers and nothing else, so that they can catch a server's mistakes.
 var beside = map[string][]string{
 	"euicc":  {"tlv", "ident", "pki", "saip", "milenage", "rsp", "iot", "explain"},
-	"bench":  {"ident", "pki", "rsp"},
+	"bench":  {"ident", "pki", "rsp", "iot"},
 	"lpa":    {"tlv", "ident", "pki", "rsp", "explain"},
 	"ipa":    {"tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
 	"reader": {"euicc"},

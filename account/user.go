@@ -31,6 +31,9 @@ const (
 // Roles lists the roles.
 var Roles = []Role{Administrator, ReadWrite, ReadOnly, Application, ReadOnlyApplication}
 
+// Reads reports whether a role may look at anything: each may.
+func (r Role) Reads() bool { return r != "" }
+
 // Writes reports whether a role may change anything.
 func (r Role) Writes() bool { return r == Administrator || r == ReadWrite || r == Application }
 

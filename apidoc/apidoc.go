@@ -44,6 +44,9 @@ type Operation struct {
 	Refusal      string // schema of a refusal, "failure" if empty
 	Open         bool   // asks for no credentials of an account
 	Basic        bool   // takes no access token
+	Users        bool   // takes the credentials of a user of the Remote Manager, and no others
+	Many         bool   // the body may be an array of objects, too
+	Query        bool   // Params of a POST stand in the query, as they do beside a JSON body
 	// Extension marks what the hosted services do not have.
 	Extension bool
 }
@@ -62,6 +65,7 @@ type Schema struct {
 	Name      string
 	About     string
 	Fields    []Field
+	Open      bool // of a request: members that it does not know are passed over
 	Extension bool
 }
 

@@ -2,6 +2,7 @@ package apidoc
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,6 +36,12 @@ func (g *Guide) OpenAPI(base string) map[string]any {
 		"type": "http", "scheme": "basic",
 		"description": "AccountSid and AuthToken, or an API key and its secret.",
 	}}
+	if slices.ContainsFunc(g.operations, func(op Operation) bool { return op.Users }) {
+		security["user"] = object{"type": "http", "scheme": "basic", "description": "Name and password of a user of the Remote Manager."}
+		for name, header := range map[string]string{"api_key_id": "X-API-KEY-ID", "api_key_secret": "X-API-KEY-SECRET"} {
+			security[name] = object{"type": "apiKey", "in": "header", "name": header}
+		}
+	}
 	if g.options.Bearer {
 		security["bearer"] = object{
 			"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -95,6 +102,8 @@ func (g *Guide) operation(op Operation, used map[string]bool) object {
 	switch {
 	case op.Open:
 		o["security"] = []object{}
+	case op.Users:
+		o["security"] = []object{{"user": []string{}}, {"api_key_id": []string{}, "api_key_secret": []string{}}}
 	case op.Basic:
 		o["security"] = []object{{"basic": []string{}}}
 	}
@@ -105,9 +114,11 @@ func (g *Guide) operation(op Operation, used map[string]bool) object {
 			"description": "A request that is repeated with the same key is answered like the first.",
 		})
 	}
-	if op.Method == http.MethodPost || op.Method == http.MethodPatch {
+	hasBody := op.Body != "" || len(op.Files) > 0 || (op.Method == http.MethodPost || op.Method == http.MethodPatch) && !op.Query
+	if hasBody {
 		o["requestBody"] = body(op, used)
-	} else {
+	}
+	if !hasBody || op.Query || op.Body != "" {
 		for _, f := range op.Params {
 			p := object{"name": f.Name, "in": "query", "description": f.About, "schema": kind(f.Kind, used)}
 			if f.Required {
@@ -135,7 +146,11 @@ func (g *Guide) operation(op Operation, used map[string]bool) object {
 func body(op Operation, used map[string]bool) object {
 	if op.Body != "" {
 		used[op.Body] = true
-		return object{"required": true, "content": object{"application/json": object{"schema": reference(op.Body)}}}
+		schema := reference(op.Body)
+		if op.Many {
+			schema = object{"oneOf": []object{schema, {"type": "array", "items": schema}}}
+		}
+		return object{"required": true, "content": object{"application/json": object{"schema": schema}}}
 	}
 	properties, required := object{}, []string{}
 	for _, f := range op.Params {
@@ -153,7 +168,7 @@ func body(op Operation, used map[string]bool) object {
 	content := object{"application/x-www-form-urlencoded": object{"schema": schema}}
 	for _, kind := range op.Files {
 		content[kind] = object{}
-		if len(op.Params) == 0 {
+		if len(op.Params) == 0 || op.Query {
 			delete(content, "application/x-www-form-urlencoded") // there is no form
 		}
 	}
@@ -201,7 +216,7 @@ func (s Schema) openAPI(used map[string]bool) object {
 			required = append(required, f.Name)
 		}
 	}
-	o := object{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
+	o := object{"type": "object", "properties": properties, "required": required, "additionalProperties": s.Open}
 	if s.About != "" {
 		o["description"] = s.About
 	}

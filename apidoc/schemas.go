@@ -3,7 +3,7 @@ package apidoc
 import "slices"
 
 // schemas are the objects in answers. Every property is always there.
-var schemas = slices.Concat(publishedSchemas, extensionSchemas, callbackSchemas, coreSchemas, koreSchemas)
+var schemas = slices.Concat(publishedSchemas, extensionSchemas, callbackSchemas, coreSchemas, koreSchemas, remoteSchemas)
 
 var publishedSchemas = []Schema{
 	{Name: "esim_profile", About: "A reserved eSIM profile.", Fields: fields([]Field{

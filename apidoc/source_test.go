@@ -16,7 +16,7 @@ import (
 
 // doors are the packages whose routes, parameters and answers the tables
 // describe.
-var doors = []string{"supersim", "coreapi", "kore"}
+var doors = []string{"supersim", "coreapi", "kore", "remote"}
 
 // A source is what the tests need to know of a door's source.
 type source struct {
@@ -33,6 +33,7 @@ func readSource(t *testing.T, door string) source {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no source of %s: %v", door, err)
 	}
+	var all []*ast.File
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -45,19 +46,26 @@ func readSource(t *testing.T, door string) source {
 		if err != nil {
 			t.Fatal(err)
 		}
+		all = append(all, parsed)
 		for _, declaration := range parsed.Decls {
 			if f, ok := declaration.(*ast.FuncDecl); ok {
 				s.functions[f.Name.Name] = f
 			}
 		}
 		ast.Inspect(parsed, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.ValueSpec:
+			if n, ok := n.(*ast.ValueSpec); ok {
 				for i, value := range n.Values {
 					if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 						s.constants[n.Names[i].Name], _ = strconv.Unquote(literal.Value)
 					}
 				}
+			}
+			return true
+		})
+	}
+	for _, parsed := range all { // routes name functions and constants of any file
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch n := n.(type) {
 			case *ast.TypeSpec:
 				if object, ok := n.Type.(*ast.StructType); ok {
 					s.properties(n.Name.Name, object)
@@ -155,7 +163,7 @@ func (s source) route(row *ast.CompositeLit) {
 var parameter = regexp.MustCompile(`^[A-Z][a-z]+([A-Z][a-z]+)*$`)
 
 // words look like parameters and are none.
-var wordsOnly = []string{"File", "Full"}
+var wordsOnly = []string{"File", "Full", "Truncated", "Point"}
 
 // read returns the parameter that a call of a form's getter names, in whatever
 // case: f.String("page_size").

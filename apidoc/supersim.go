@@ -4,7 +4,7 @@ import "slices"
 
 // tables are the operations of all doors.
 var tables = [][]Operation{
-	slices.Concat(superSIM...), coreOperations, koreOperations,
+	slices.Concat(superSIM...), coreOperations, koreOperations, remoteOperations,
 }
 
 // superSIM are the operations of the API itself.
@@ -32,6 +32,19 @@ var resources = []Resource{
 	{"Clients", "KORE: API clients."},
 	{"KORE accounts", "KORE: the account and its children under their names there."},
 	{"Webhook secrets", "KORE: what signs callbacks in its dialect."},
+	{"Remote Manager", "What users of the Remote Manager API may ask for. Everything under /ws/v1 takes a user's name and password, or an API key of a user."},
+	{"Devices", "Remote Manager: the devices in the field."},
+	{"eSIMs", "Remote Manager: the eUICCs in them."},
+	{"Activation codes", "Remote Manager: codes that are registered ahead of time."},
+	{"Profiles", "Remote Manager: profiles as devices report them, and actions on them."},
+	{"Operations", "Remote Manager: several steps towards one end."},
+	{"Jobs", "Remote Manager: operations and rollouts as jobs of the system."},
+	{"Events", "Remote Manager: the audit log."},
+	{"Rollouts", "One operation over many devices, in waves."},
+	{"Rules", "Operations that begin by themselves."},
+	{"Carriers", "Names of carriers."},
+	{"Users", "Users of the Remote Manager API, and the account."},
+	{"API keys", "Credentials of programs."},
 }
 
 // Parts that many operations share.

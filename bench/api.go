@@ -156,6 +156,15 @@ func (r *ReadResult) PerSecond() float64 { return float64(r.Requests) / r.Elapse
 // within, in milliseconds.
 func (r *ReadResult) Percentile(p float64) float64 { return percentile(r.times, p) }
 
+// join adds what one connection has done. The times are to be sorted then.
+func (r *ReadResult) join(one ReadResult) {
+	r.Requests, r.Errors = r.Requests+one.Requests, r.Errors+one.Errors
+	r.times = append(r.times, one.times...)
+	if r.FirstErr == nil {
+		r.FirstErr = one.FirstErr
+	}
+}
+
 // Read reads for a while, with as many connections as clients says, each with
 // one request at a time. Every request picks at random, evenly, among all that is in
 // stock; every answer must have status 200 and be about what was asked for.
@@ -169,11 +178,7 @@ func (a API) Read(ctx context.Context, s *Stock, clients int, during time.Durati
 	group.Wait()
 	all := &ReadResult{Elapsed: time.Since(begin)}
 	for _, r := range results {
-		all.Requests, all.Errors = all.Requests+r.Requests, all.Errors+r.Errors
-		all.times = append(all.times, r.times...)
-		if all.FirstErr == nil {
-			all.FirstErr = r.FirstErr
-		}
+		all.join(r)
 	}
 	slices.Sort(all.times)
 	return all

@@ -37,6 +37,17 @@ func (a API) dial(ctx context.Context) (*apiConn, error) {
 	if err != nil || at.Host == "" {
 		return nil, fmt.Errorf("address %q of the API is not http(s)://HOST[:PORT]", a.URL)
 	}
+	c, err := dialConn(ctx, at, &tls.Config{ServerName: at.Hostname()})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the API: %w", err)
+	}
+	c.headers = " HTTP/1.1\r\nHost: " + at.Host + "\r\nUser-Agent: godwit-bench\r\nAccept: application/json\r\nAuthorization: Basic " +
+		base64.StdEncoding.EncodeToString([]byte(a.User+":"+a.Password)) + "\r\n\r\n"
+	return c, nil
+}
+
+// dialConn connects to a server, over TLS where its scheme is https.
+func dialConn(ctx context.Context, at *url.URL, config *tls.Config) (*apiConn, error) {
 	address := at.Host
 	if at.Port() == "" {
 		address = net.JoinHostPort(at.Hostname(), at.Scheme)
@@ -44,21 +55,17 @@ func (a API) dial(ctx context.Context) (*apiConn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the API: %w", err)
+		return nil, err
 	}
 	if at.Scheme == "https" {
-		secure := tls.Client(conn, &tls.Config{ServerName: at.Hostname()})
+		secure := tls.Client(conn, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			conn.Close()
-			return nil, fmt.Errorf("connect to the API: %w", err)
+			return nil, err
 		}
 		conn = secure
 	}
-	return &apiConn{
-		conn: conn, in: bufio.NewReaderSize(conn, 16<<10),
-		headers: " HTTP/1.1\r\nHost: " + at.Host + "\r\nUser-Agent: godwit-bench\r\nAccept: application/json\r\nAuthorization: Basic " +
-			base64.StdEncoding.EncodeToString([]byte(a.User+":"+a.Password)) + "\r\n\r\n",
-	}, nil
+	return &apiConn{conn: conn, in: bufio.NewReaderSize(conn, 16<<10)}, nil
 }
 
 func (c *apiConn) close() { c.conn.Close() }

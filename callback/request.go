@@ -75,24 +75,30 @@ func (s *Sender) Check(field, raw string) error {
 	return nil
 }
 
-// newClient makes the client for requests to strangers' servers. It follows no
-// redirects and knows no proxy, and the address that is checked is the address
-// that is dialled, so a name that changes its mind gains nothing.
-func newClient(o Options) *http.Client {
+// Dialer returns what makes connections to strangers' servers: to public
+// addresses and to those that o allows. The address that is checked is the
+// address that is dialled, so a name that changes its mind gains nothing.
+func Dialer(o Options) func(ctx context.Context, network, address string) (net.Conn, error) {
 	guard := newGuard(o)
 	// A request that is given up leaves its dial behind; it may not last.
 	open := &net.Dialer{Timeout: 10 * time.Second}
 	guarded := &net.Dialer{Timeout: open.Timeout, Control: guard.Safe}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err == nil && o.allowsHost(host, address) {
+			return open.DialContext(ctx, network, address)
+		}
+		return guarded.DialContext(ctx, network, address)
+	}
+}
+
+// newClient makes the client for requests to strangers' servers. It follows no
+// redirects and knows no proxy.
+func newClient(o Options) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				host, _, err := net.SplitHostPort(address)
-				if err == nil && o.allowsHost(host, address) {
-					return open.DialContext(ctx, network, address)
-				}
-				return guarded.DialContext(ctx, network, address)
-			},
+			DialContext:            Dialer(o),
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.Roots},
 			TLSHandshakeTimeout:    10 * time.Second,
 			MaxIdleConns:           1000,

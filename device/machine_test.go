@@ -63,7 +63,7 @@ func newMachine(t *testing.T, rt *rapid.T, d *db.DB) *machine {
 		m.eids = append(m.eids, eid)
 		m.chips[eid] = &chip{}
 	}
-	for i := range rapid.IntRange(0, 4).Draw(rt, "codes") {
+	for i := range rapid.IntRange(1, 4).Draw(rt, "codes") {
 		m.iccids = append(m.iccids, m.code(t, n*100+i, []string{"Northwind", "Mobile"}[i%2]))
 	}
 	return m
@@ -185,6 +185,28 @@ func (m *machine) run(rt *rapid.T) {
 				m.bring(rt, o)
 			}
 		},
+		"serve": func(rt *rapid.T) { // all in one, often enough that operations come far
+			t := m.in(rt, StageQueued, StageSent)
+			o := m.chips[t.EID].carryOut(t)
+			t.stage = o.Stage
+			m.news = append(m.news, o)
+			r := Report{EID: t.EID, Profiles: slices.Clone(m.chips[t.EID].profiles), Evidence: []byte("report"), EvidenceKind: "euicc-package-result", Witness: "eUICC", At: m.clock()}
+			m.reports = append(m.reports, r)
+			order := rapid.SampledFrom([]string{"news report", "report news", "news", "report"}).Draw(rt, "order")
+			for _, what := range strings.Fields(order) {
+				if m.step = what; what == "news" {
+					m.bring(rt, o)
+				} else {
+					m.tell(rt, r)
+				}
+				m.check(rt)
+			}
+		},
+		"begin for good": func(rt *rapid.T) {
+			eid := m.eid(rt)
+			_, err := m.Begin(ctx, m.by, Order{Work: WorkActivate, Device: m.deviceOf(eid), EID: eid, ICCID: m.iccid(rt)})
+			m.refusable(rt, err)
+		},
 		"fail": func(rt *rapid.T) {
 			t := m.in(rt, StageSent)
 			t.stage = StageFailed
@@ -229,6 +251,13 @@ func (m *machine) run(rt *rapid.T) {
 		"time": func(rt *rapid.T) {
 			m.pass(rapid.SampledFrom([]time.Duration{time.Minute, 12 * time.Minute, 25 * time.Minute}).Draw(rt, "time"))
 		},
+		"time-out": func(rt *rapid.T) {
+			m.step = "sweep"
+			m.pass(25 * time.Minute)
+			if err := m.sweep(ctx); err != nil {
+				rt.Fatal(err)
+			}
+		},
 		"sweep": func(*rapid.T) {
 			if err := m.sweep(ctx); err != nil {
 				rt.Fatal(err)
@@ -255,6 +284,7 @@ func (m *machine) run(rt *rapid.T) {
 			act(rt)
 		}
 	}
+	steps["serve another"], steps["serve a third"] = steps["serve"], steps["serve"]
 	rt.Repeat(steps)
 	// In the end time runs out for all that is left.
 	m.step = "sweep"

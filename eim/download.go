@@ -214,6 +214,8 @@ func failureReason(f *rsp.Failure) (reason, message string) {
 		message = "the SM-DP+ refused with " + f.StatusCode.String()
 	}
 	switch f.StatusCode {
+	case rsp.StatusCode{Subject: "8.8", Reason: "5.1"}, rsp.DSInaccessible: // what an IPA says in an SM-DP+'s place
+		return "smdp_unreachable", message
 	case rsp.MatchingIDRefused, rsp.EIDMismatch, rsp.NotReleased, rsp.AddressRefused:
 		return "code_invalid", message
 	case rsp.OrderExpired, rsp.TooManyDownloads, rsp.RebindingRefused:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,15 +66,9 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "send the body without a content coding", http.StatusUnsupportedMediaType)
 		return
 	}
-	want := rsp.ContentTypeASN1
-	if d.function != "" {
-		want = rsp.ContentType
-	}
-	if ct := r.Header.Get("Content-Type"); ct != "" && ct != want {
-		if media, _, err := mime.ParseMediaType(ct); err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || media != want {
-			http.Error(w, "this binding takes "+want, http.StatusUnsupportedMediaType)
-			return
-		}
+	if !d.takes(r.Header.Get("Content-Type")) {
+		http.Error(w, "this binding takes "+d.contentTypes()[0], http.StatusUnsupportedMediaType)
+		return
 	}
 	buffer := bodies.Get().(*[]byte)
 	body, status := readBody(r, (*buffer)[:0])
@@ -86,6 +81,32 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		*buffer = body[:0]
 		bodies.Put(buffer)
 	}
+}
+
+// contentTypes are the types of requests that the binding takes, ours first. The
+// other one of the ASN.1 binding is written by a peer.
+func (d *door) contentTypes() []string {
+	if d.function != "" {
+		return takenJSON
+	}
+	return takenASN1
+}
+
+var (
+	takenASN1 = []string{rsp.ContentTypeASN1, "application/vnd.gsma.esipa.ber-tlv"}
+	takenJSON = []string{rsp.ContentType}
+)
+
+// takes reports whether a body of a type, or of none, belongs to the binding.
+func (d *door) takes(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	if slices.Contains(d.contentTypes(), contentType) {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return (err == nil || errors.Is(err, mime.ErrInvalidMediaParameter)) && slices.Contains(d.contentTypes(), media)
 }
 
 // readBody reads a body into a buffer. The second result is the HTTP status of a

@@ -204,7 +204,9 @@ func TestPackageLadder(t *testing.T) {
 }
 
 // testerOn is a tester that reports to another test.
-func testerOn(x *tester, t testing.TB) *tester { return &tester{TB: t, card: x.card, channel: x.channel} }
+func testerOn(x *tester, t testing.TB) *tester {
+	return &tester{TB: t, card: x.card, channel: x.channel}
+}
 
 // resigned puts another number into a package and signs it again.
 func resigned(raw []byte, key crypto.Signer, tag tlv.Tag, counter int64) []byte {

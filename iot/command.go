@@ -111,7 +111,7 @@ func readPSMO(e tlv.Element) PSMO {
 	case OpImmediate:
 		p.Immediate, err = readImmediate(e)
 	case OpSetDefaultDP:
-		p.Address = string(r.Value(0x80))
+		p.Address = untagged(&r)
 	}
 	if err != nil || r.Err() != nil {
 		return PSMO{Op: OpUnknown}

@@ -220,7 +220,7 @@ func appendCertificate(dst []byte, tag tlv.Tag, der []byte) []byte {
 // ParseDataResponse reads the answer. Unknown fields are passed over, and the
 // order of fields is not looked at.
 func ParseDataResponse(der []byte) (*DataResponse, error) {
-	arm, err := choice(der, TagData)
+	arm, err := dataArm(der)
 	if err != nil {
 		return nil, fmt.Errorf("read IpaEuiccDataResponse: %w", err)
 	}
@@ -249,6 +249,45 @@ func ParseDataResponse(der []byte) (*DataResponse, error) {
 		}
 	}
 	return p, wrap("read IpaEuiccDataResponse", r.Err())
+}
+
+// dataArm finds the arm of the answer. Peers that leave it out and write the
+// fields into BF52 itself are understood.
+func dataArm(der []byte) (tlv.Element, error) {
+	whole, err := tlv.ParseTag(der, TagData)
+	if err != nil {
+		return whole, err
+	}
+	r := whole.Reader()
+	fields := elements(&r, MaxNotifications)
+	if err := r.Err(); err != nil {
+		return whole, err
+	}
+	if len(fields) == 1 && (fields[0].Tag == 0xA1 || fields[0].Tag == 0xA0 && !onlyNotifications(fields[0])) {
+		return fields[0], nil
+	}
+	whole.Tag = 0xA0
+	for _, e := range fields {
+		if e.Tag == tlv.Integer {
+			whole.Tag = 0xA1
+		}
+	}
+	return whole, nil
+}
+
+// onlyNotifications tells notificationsList from the arm of the answer, which has
+// the same tag: by what is in it.
+func onlyNotifications(e tlv.Element) bool {
+	r := e.Reader()
+	list := elements(&r, MaxNotifications)
+	for _, e := range list {
+		switch e.Tag {
+		case rsp.TagInstallationResult, tlv.Sequence, 0xA1: // a compact installation result, A0, is the list within the arm
+		default:
+			return false
+		}
+	}
+	return len(list) > 0
 }
 
 func (p *DataResponse) read(e tlv.Element) (err error) {

@@ -17,6 +17,7 @@ import (
 	"fmt"
 
 	"godwit/pki"
+	"godwit/rsp"
 	"godwit/tlv"
 )
 
@@ -138,9 +139,27 @@ func sign(signer crypto.Signer, signed []byte, token *int64) ([]byte, error) {
 	return pki.Sign(signer, appendToken(signed[:len(signed):len(signed)], token))
 }
 
-// verify checks what sign made.
+// verify checks what sign made. The module says of signatures that they are
+// octets; chips write r | s as in SGP.22, and some peers the DER form.
 func verify(key *pki.PublicKey, signed, signature []byte, token *int64) bool {
-	return key.Verify(appendToken(signed[:len(signed):len(signed)], token), signature)
+	message := appendToken(signed[:len(signed):len(signed)], token)
+	if key.Verify(message, signature) {
+		return true
+	}
+	raw, err := pki.RawSignature(signature)
+	return err == nil && key.Verify(message, raw)
+}
+
+// maxSignature is the longest DER form of a signature: two numbers of 33 octets.
+const maxSignature = 72
+
+// signature takes a signature in either form.
+func signature(r *tlv.Reader) []byte {
+	v := r.Value(rsp.TagSignature)
+	if len(v) > maxSignature {
+		r.Fail(fmt.Errorf("%w: a signature has at most %d octets, not %d", tlv.ErrValue, maxSignature, len(v)))
+	}
+	return v
 }
 
 // eimID takes an eIM identifier of 1 to 128 octets.
@@ -185,6 +204,16 @@ func appendOptionalInt(dst []byte, tag tlv.Tag, n *int64) []byte {
 		return dst
 	}
 	return tlv.AppendInt(dst, tag, *n)
+}
+
+// untagged takes a text that peers write with its tag of the module, 80, or as a
+// plain UTF8String.
+func untagged(r *tlv.Reader) string {
+	tag := tlv.Tag(0x80)
+	if r.Peek() == tlv.UTF8String {
+		tag = tlv.UTF8String
+	}
+	return string(r.Value(tag))
 }
 
 // choice reads an element that holds exactly one arm.

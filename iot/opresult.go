@@ -102,7 +102,7 @@ func readOpResult(e tlv.Element) (o *OpResult, err error) {
 	case tagListEim:
 		o.Op = OpListEim
 		err = o.readArm(e, func(arm tlv.Element) (err error) {
-			if arm.Tag != 0xA0 {
+			if arm.Tag != 0xA0 && arm.Tag != tlv.Sequence {
 				return tlv.ErrMissing
 			}
 			o.Eims, err = readEimInfos(arm)
@@ -133,15 +133,15 @@ func (o *OpResult) readArm(e tlv.Element, other func(tlv.Element) error) error {
 }
 
 // readProfiles reads the list, or the number in its place. Peers that leave out
-// the A0 around the list are understood.
+// the A0 around the list, or write a plain SEQUENCE, are understood.
 func (o *OpResult) readProfiles(e tlv.Element) error {
 	r := e.Reader()
 	if r.Peek() == 0x81 || r.Peek() == tlv.Integer {
 		o.Code = r.Int(r.Peek())
 		return r.Err()
 	}
-	if r.Peek() == 0xA0 {
-		r = r.Sub(0xA0)
+	if around := r.Peek(); around == 0xA0 || around == tlv.Sequence {
+		r = r.Sub(around)
 	}
 	o.Profiles = []ProfileInfo{}
 	for _, e := range elements(&r, MaxProfiles) {

@@ -82,15 +82,15 @@ func (p *PackageRequest) Sign(signer crypto.Signer, token *int64) ([]byte, error
 }
 
 // requestParts takes a package apart: what is signed, and the signature.
-func requestParts(der []byte) (signed tlv.Element, signature []byte, err error) {
+func requestParts(der []byte) (signed tlv.Element, sig []byte, err error) {
 	e, err := tlv.ParseTag(der, TagPackage)
 	if err != nil {
 		return signed, nil, fmt.Errorf("read eUICC package: %w", err)
 	}
 	r := e.Reader()
 	signed = r.Element(tlv.Sequence)
-	signature = r.Fixed(rsp.TagSignature, rsp.SignatureSize)
-	return signed, signature, wrap("read eUICC package", r.Err())
+	sig = signature(&r)
+	return signed, sig, wrap("read eUICC package", r.Err())
 }
 
 // ReadPackageHeader reads who a package claims to be from and which order it
@@ -113,11 +113,11 @@ func ReadPackageHeader(der []byte) (eim string, id []byte, err error) {
 // [rsp.ErrSignature] when the signature is wrong. Commands that cannot be read
 // are in the lists with [OpUnknown]: the eUICC executes those before them.
 func VerifyPackageRequest(der []byte, key *pki.PublicKey, token *int64) (*PackageRequest, error) {
-	signed, signature, err := requestParts(der)
+	signed, sig, err := requestParts(der)
 	if err != nil {
 		return nil, err
 	}
-	if !verify(key, signed.Raw, signature, token) {
+	if !verify(key, signed.Raw, sig, token) {
 		return nil, fmt.Errorf("eimSignature: %w", rsp.ErrSignature)
 	}
 	return readPackageRequest(signed)

@@ -84,9 +84,9 @@ func (p *PackageResult) Sign(signer crypto.Signer, token *int64) ([]byte, error)
 // ReadResult reads a whole answer without a verdict on its signature. It is for
 // the IPA, which got it from the eUICC itself, and for showing it to people.
 func ReadResult(der []byte) (*PackageResult, error) {
-	arm, err := choice(der, TagPackage)
+	arm, err := resultArm(der)
 	if err != nil {
-		return nil, fmt.Errorf("read eUICC package result: %w", err)
+		return nil, err
 	}
 	p, r, err := readHeader(arm, der)
 	if err != nil {
@@ -99,9 +99,9 @@ func ReadResult(der []byte) (*PackageResult, error) {
 // verdict on its signature and without the results: good for finding the order
 // and the key.
 func ReadResultHeader(der []byte) (*PackageResult, error) {
-	arm, err := choice(der, TagPackage)
+	arm, err := resultArm(der)
 	if err != nil {
-		return nil, fmt.Errorf("read eUICC package result: %w", err)
+		return nil, err
 	}
 	p, r, err := readHeader(arm, der)
 	if err != nil {
@@ -119,18 +119,18 @@ func ReadResultHeader(der []byte) (*PackageResult, error) {
 // [rsp.ErrSignature] when the signature is wrong. An unsigned error verifies
 // nothing and comes back with Unsigned set: whoever is on the way can send one.
 func VerifyPackageResult(der []byte, key *pki.PublicKey, token *int64) (*PackageResult, error) {
-	arm, err := choice(der, TagPackage)
+	arm, err := resultArm(der)
 	if err != nil {
-		return nil, fmt.Errorf("read eUICC package result: %w", err)
+		return nil, err
 	}
 	if arm.Tag != armUnsignedError {
 		r := arm.Reader()
 		signed := r.Element(tlv.Sequence)
-		signature := r.Fixed(rsp.TagSignature, rsp.SignatureSize)
+		sig := signature(&r)
 		if err := r.Err(); err != nil {
 			return nil, fmt.Errorf("read eUICC package result: %w", err)
 		}
-		if !verify(key, signed.Raw, signature, token) {
+		if !verify(key, signed.Raw, sig, token) {
 			return nil, fmt.Errorf("euiccSignEPR: %w", rsp.ErrSignature)
 		}
 	}
@@ -139,6 +139,32 @@ func VerifyPackageResult(der []byte, key *pki.PublicKey, token *int64) (*Package
 		return nil, err
 	}
 	return p, p.readRest(arm.Tag, r)
+}
+
+// resultArm finds the arm of an answer. Peers that leave its tag out and write a
+// plain SEQUENCE are understood: results have a sequence number, signed errors
+// none, and unsigned ones begin with the eIM's name.
+func resultArm(der []byte) (tlv.Element, error) {
+	arm, err := choice(der, TagPackage)
+	if err != nil {
+		return arm, fmt.Errorf("read eUICC package result: %w", err)
+	}
+	if arm.Tag != tlv.Sequence {
+		return arm, nil
+	}
+	r := arm.Reader()
+	if r.Peek() != tlv.Sequence {
+		arm.Tag = armUnsignedError
+		return arm, nil
+	}
+	arm.Tag = armError
+	signed := r.Sub(tlv.Sequence)
+	for _, e := range elements(&signed, MaxCommands) {
+		if e.Tag == 0x83 {
+			arm.Tag = armResult
+		}
+	}
+	return arm, nil
 }
 
 // readHeader reads the fields that all arms begin with, and returns the reader of

@@ -66,7 +66,10 @@ func ParseDownloadTrigger(der []byte) (*DownloadTrigger, error) {
 			t.DefaultDP = true
 		case 0xA2:
 			inner := arm.Reader()
-			t.SMDS = new(string(inner.OptionalValue(0x80)))
+			t.SMDS = new("")
+			if !inner.Empty() {
+				t.SMDS = new(untagged(&inner))
+			}
 			r.Fail(inner.Err())
 		default:
 			r.Fail(fmt.Errorf("%w: a source of the profile, have %s", tlv.ErrMissing, arm.Tag))

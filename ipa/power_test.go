@@ -33,7 +33,8 @@ func (w *world) live() (cut bool) {
 
 // cutEverywhere lives through a scenario again and again, and takes the power away
 // before and after everything that the device does to the world, one place each
-// time. Then the device starts again and ends its work.
+// time. Then the device starts again and ends its work. The stride is odd, so that
+// cuts before and after deeds take turns.
 func cutEverywhere(t *testing.T, stride int, scenario func(w *world) (check func())) {
 	for _, k := range kinds {
 		t.Run(string(k), func(t *testing.T) {
@@ -85,7 +86,7 @@ func (w *world) expect(what string, t *task, want ...int64) {
 
 // TestPowerCutInPackages: no package is executed twice, and no result is lost.
 func TestPowerCutInPackages(t *testing.T) {
-	cutEverywhere(t, 1, func(w *world) func() {
+	cutEverywhere(t, 3, func(w *world) func() {
 		p := w.install(2)
 		a := w.eim.psmo(enable(p[0], false))
 		b := w.eim.psmo(enable(p[1], false))
@@ -123,7 +124,7 @@ func TestPowerCutInPackages(t *testing.T) {
 func TestPowerCutInDownload(t *testing.T) {
 	for _, indirect := range []bool{false, true} {
 		t.Run(fmt.Sprintf("indirect %v", indirect), func(t *testing.T) {
-			cutEverywhere(t, 1, func(w *world) func() {
+			cutEverywhere(t, 3, func(w *world) func() {
 				w.dp.retry = true
 				w.change = func(p *ipa.IPA) { p.Indirect = indirect }
 				w.change(w.device)
@@ -136,6 +137,8 @@ func TestPowerCutInDownload(t *testing.T) {
 					}
 					if r := order.download(w); r.Installation == nil {
 						w.Errorf("reason %v, %s", r.Reason, r.Detail)
+					} else if reason := installation(r); reason != 0 {
+						w.Errorf("the installation failed with %d", reason)
 					}
 					if !slices.Equal(w.iccids(), []ident.ICCID{iccid}) {
 						w.Errorf("profiles %v", w.iccids())
@@ -155,7 +158,7 @@ func TestPowerCutInDownload(t *testing.T) {
 // TestPowerCutInRollback: the new profile does not reach the eIM. Wherever the
 // power is cut, the device comes back to the old one, and the eIM hears it.
 func TestPowerCutInRollback(t *testing.T) {
-	cutEverywhere(t, 1, func(w *world) func() {
+	cutEverywhere(t, 3, func(w *world) func() {
 		p := w.install(2)
 		first := w.eim.psmo(enable(p[0], false))
 		w.settle()

@@ -39,7 +39,7 @@ func (c *consumer) execute(list []iot.PSMO, i int) (iot.OpResult, error) {
 		case c.state.Fallback == "":
 			o.Code = iot.ResultNoFallback
 		case c.state.Return != nil:
-			o.Code = 3 // fallbackProfileEnabled
+			o.Code = iot.ResultFallbackEnabled
 		default:
 			c.state.Fallback = ""
 		}
@@ -139,7 +139,11 @@ func (c *consumer) change(q *iot.PSMO) (int64, error) {
 			return rsp.ResultOK, nil
 		}
 	} else {
-		if code := c.forbids(q, found, on); code != 0 {
+		code := c.forbids(q, found, on)
+		if code == 0 && q.Rollback && enabled == "" {
+			code = iot.ResultNoRollback // there is nothing to go back to
+		}
+		if code != 0 {
 			return code, nil
 		}
 		r.Doing = true
@@ -201,7 +205,7 @@ func (c *consumer) setFallback(iccid ident.ICCID) (int64, error) {
 	case !found:
 		return rsp.ResultNotFound, nil
 	case c.state.Return != nil:
-		return 3, nil // fallbackProfileEnabled
+		return iot.ResultFallbackEnabled, nil
 	}
 	c.state.Fallback = iccid
 	return rsp.ResultOK, nil

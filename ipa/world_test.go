@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -90,7 +89,7 @@ const (
 	iotChip      kind = "SGP.32 eUICC"
 )
 
-var kinds = []kind{consumerChip}
+var kinds = []kind{consumerChip, iotChip}
 
 // A world is a device with its chip, an eIM and an SM-DP+. The device can be
 // killed and started again; chip and journals stay.
@@ -108,20 +107,29 @@ type world struct {
 	change                  func(*ipa.IPA)          // before a device starts
 	device                  *ipa.IPA
 
-	address map[string]string // host → where it listens
+	address  map[string]string // host → where it listens
+	inMemory bool
+	listener map[string]*pipeListener
 }
 
 func newWorld(t testing.TB, k kind) *world {
 	t.Helper()
+	return makeWorld(t, k, false)
+}
+
+// makeWorld makes a world whose connections may be in memory, where time can be
+// that of testing/synctest.
+func makeWorld(t testing.TB, k kind, inMemory bool) *world {
+	t.Helper()
 	a := theAuthority()
 	cfg := euicc.Config{
 		EID: testEID, Credentials: []euicc.Credential{a.chip}, Roots: []*pki.Certificate{a.ci.Certificate},
-		DefaultDP: dpAddress,
+		DefaultDP: dpAddress, IoT: k == iotChip,
 	}
 	w := &world{
 		authority: a, TB: t, kind: k, card: must(euicc.NewMemory(cfg)), fuse: &fuse{},
 		chipJournal: &ipa.MemoryJournal{}, ipaJournal: &ipa.MemoryJournal{}, address: map[string]string{},
-		network: func(string) error { return nil },
+		network: func(string) error { return nil }, inMemory: inMemory, listener: map[string]*pipeListener{},
 	}
 	t.Cleanup(func() { w.card.Close() })
 	w.dp = &server{authority: a, TB: t}
@@ -140,6 +148,23 @@ func newWorld(t testing.TB, k kind) *world {
 
 // serve starts a real TLS server under a name.
 func (w *world) serve(host string, c *pki.Credential, h http.Handler) {
+	if w.inMemory {
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		w.listener[host] = l
+		s := &http.Server{Handler: h, ErrorLog: quiet, TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{{Certificate: [][]byte{c.Certificate.Raw}, PrivateKey: c.Key}},
+		}}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = s.ServeTLS(l, "", "") // ends with Close
+		}()
+		w.Cleanup(func() {
+			s.Close()
+			<-ended
+		})
+		return
+	}
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = quiet
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.Certificate.Raw}, PrivateKey: c.Key}}}
@@ -156,6 +181,9 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 	}
 	if err := w.network(host); err != nil {
 		return nil, err
+	}
+	if l := w.listener[host]; l != nil {
+		return l.dial(ctx)
 	}
 	return (&net.Dialer{}).DialContext(ctx, network, w.address[host])
 }
@@ -261,7 +289,8 @@ func profile(n int) (*rsp.Metadata, []byte) {
 	iccid := must(ident.NewICCID(fmt.Sprintf("8999901%012d", n)))
 	m := &rsp.Metadata{
 		ICCID: iccid, ServiceProvider: "Godwit", Name: fmt.Sprint("Profile ", n), Class: rsp.ClassOperational,
-		Owner: &rsp.OperatorID{PLMN: [3]byte{0x00, 0xF1, 0x10}},
+		FallbackAllowed: new(true),
+		Owner:           &rsp.OperatorID{PLMN: [3]byte{0x00, 0xF1, 0x10}},
 		Notifications: []rsp.NotificationConfig{
 			{Events: rsp.EventEnable | rsp.EventDisable | rsp.EventDelete, Address: dpAddress},
 			{Events: rsp.EventInstall, Address: dpAddress},
@@ -365,8 +394,37 @@ func (t *fusedTransport) CloseIdleConnections() {
 	t.RoundTripper.(*http.Transport).CloseIdleConnections()
 }
 
-// hosts of a name without its port.
-func bare(host string) string {
-	name, _, _ := strings.Cut(host, ":")
-	return name
+// A pipeListener listens in memory.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
 }
+
+func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case l.conns <- theirs:
+		return ours, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "pipe"} }

@@ -103,7 +103,7 @@ func Sign(signer crypto.Signer, msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	sig, err := rawSignature(der)
+	sig, err := RawSignature(der)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
@@ -182,8 +182,8 @@ func trimZeros(b []byte) []byte {
 	return b
 }
 
-// rawSignature turns the DER form of a signature into r | s.
-func rawSignature(der []byte) ([]byte, error) {
+// RawSignature turns the DER form of a signature, ECDSA-Sig-Value, into r | s.
+func RawSignature(der []byte) ([]byte, error) {
 	r := tlv.NewReader(der)
 	seq := r.Sub(tlv.Sequence)
 	if err := r.Close(); err != nil {

@@ -77,7 +77,7 @@ func TestRawSignature(t *testing.T) {
 			n := rapid.IntRange(0, 32).Draw(t, "octets")
 			copy(half[32-n:], rapid.SliceOfN(rapid.Byte(), n, n).Draw(t, "number"))
 		}
-		back, err := rawSignature(appendSignature(nil, sig))
+		back, err := RawSignature(appendSignature(nil, sig))
 		if err != nil || !bytes.Equal(back, sig) {
 			t.Fatalf("%x came back as %x, %v", sig, back, err)
 		}
@@ -94,7 +94,7 @@ func TestRawSignatureRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sig, err := rawSignature(b); err == nil {
+		if sig, err := RawSignature(b); err == nil {
 			t.Errorf("%s: read as %x", name, sig)
 		}
 	}

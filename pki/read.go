@@ -56,7 +56,7 @@ func readSigned(der []byte) (signedObject, error) {
 	if err := seq.Close(); err != nil {
 		return signedObject{}, err
 	}
-	sig, err := rawSignature(bits)
+	sig, err := RawSignature(bits)
 	if err != nil {
 		return signedObject{}, err
 	}

@@ -122,6 +122,9 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("Invalid input %s, expected %s (line %d, pos %d):\n%s\n%s^", e.Input, e.Expected, e.Line, e.Pos, e.Query, caret.String())
 }
 
+// Quote writes a text as a value of a query.
+func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
 // A Spec is what a list is asked for.
 type Spec struct {
 	Where *Expr // nil is every record

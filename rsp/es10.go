@@ -53,7 +53,11 @@ func ParseResult(der []byte, tag tlv.Tag) (int64, error) {
 		return 0, err
 	}
 	r := e.Reader()
-	n := r.Int(0x80)
+	number := tlv.Tag(0x80)
+	if r.Peek() == tlv.Integer { // from peers that do not tag it
+		number = tlv.Integer
+	}
+	n := r.Int(number)
 	return n, wrap("read answer "+tag.String(), r.Err())
 }
 

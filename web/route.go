@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -54,6 +55,20 @@ func (routes Routes) find(w http.ResponseWriter, r *Request) (Handler, error) {
 		}
 	}
 	return nil, NotFound(r)
+}
+
+// Allowed returns the methods of a path, sorted; none for an unknown one.
+func (routes Routes) Allowed(u *url.URL) []string {
+	segments, ok := split(u)
+	if !ok {
+		return nil
+	}
+	for i := range routes {
+		if _, ok := match(routes[i].Path, segments); ok {
+			return slices.Sorted(maps.Keys(routes[i].Methods))
+		}
+	}
+	return nil
 }
 
 // MethodNotAllowed is the code of the refusal of a method on a known path.

@@ -22,7 +22,7 @@ import (
 
 	"godwit/db"
 	"godwit/db/dbtest"
-	devices "godwit/device"
+	"godwit/device"
 	"godwit/euicc"
 	"godwit/ident"
 	"godwit/lpa"
@@ -34,7 +34,7 @@ import (
 type yard struct {
 	*process
 	app *app
-	by  devices.By
+	by  device.By
 }
 
 // newYard starts a server in this process.
@@ -68,16 +68,16 @@ func newYard(t *testing.T, args ...string) *yard {
 	if err := json.Unmarshal(godwit(t, "credentials", "--data", data), &y.credentials); err != nil {
 		t.Fatal(err)
 	}
-	y.by = devices.By{Account: y.credentials.AccountSID, User: y.credentials.RMUser, Source: "test"}
+	y.by = device.By{Account: y.credentials.AccountSID, User: y.credentials.RMUser, Source: "test"}
 	return y
 }
 
-func (y *yard) devices() *devices.Store { return y.app.field.devices }
+func (y *yard) devices() *device.Store { return y.app.devices }
 
 // A post is a device with an agent.
 type post struct {
 	y    *yard
-	id   devices.ID
+	id   device.ID
 	eid  ident.EID
 	chip string // directory
 	args []string
@@ -89,7 +89,7 @@ func (y *yard) newPost(serial int, iot bool) *post {
 	config := testChip(y.t, y.process, serial)
 	config.IoT = iot
 	chip := chipIn(y.t, config)
-	p := &post{y: y, id: devices.ID(fmt.Sprintf("00000000-00000000-0004F3FF-FF%06X", serial)), eid: config.EID, chip: chip}
+	p := &post{y: y, id: device.ID(fmt.Sprintf("00000000-00000000-0004F3FF-FF%06X", serial)), eid: config.EID, chip: chip}
 	p.args = []string{
 		"--server", y.credentials.BaseURL, "--card", "euicc:" + chip, "--state", filepath.Join(y.t.TempDir(), "state"), "--device-id", string(p.id),
 	}
@@ -122,9 +122,9 @@ func (p *post) must(more ...string) string {
 }
 
 // act asks for an action and returns its transaction's number.
-func (p *post) act(a devices.Action, change func(*devices.ActionRequest)) string {
+func (p *post) act(a device.Action, change func(*device.ActionRequest)) string {
 	p.y.t.Helper()
-	r := devices.ActionRequest{Action: a, Device: p.id, EID: p.eid}
+	r := device.ActionRequest{Action: a, Device: p.id, EID: p.eid}
 	change(&r)
 	t, err := p.y.devices().Act(p.y.t.Context(), p.y.by, r)
 	if err != nil {
@@ -133,7 +133,7 @@ func (p *post) act(a devices.Action, change func(*devices.ActionRequest)) string
 	return t.ID
 }
 
-func (p *post) transaction(id string) devices.Transaction {
+func (p *post) transaction(id string) device.Transaction {
 	p.y.t.Helper()
 	t, err := p.y.devices().Transaction(p.y.t.Context(), p.y.by.Account, id)
 	if err != nil {
@@ -143,10 +143,10 @@ func (p *post) transaction(id string) devices.Transaction {
 }
 
 // wantDone has a transaction be complete.
-func (p *post) wantDone(id string) devices.Transaction {
+func (p *post) wantDone(id string) device.Transaction {
 	p.y.t.Helper()
 	t := p.transaction(id)
-	if t.Status != devices.TxComplete {
+	if t.Status != device.TxComplete {
 		p.y.t.Fatalf("%s of %s is %s: %s (%s)", t.Action, t.ICCID, t.Status, t.Message, t.MessageCode)
 	}
 	return t
@@ -241,18 +241,18 @@ func TestAgent(t *testing.T) {
 			}
 			var iccids []ident.ICCID
 			for range 2 {
-				id := p.act(devices.Download, func(r *devices.ActionRequest) { r.ActivationCode = y.code() })
+				id := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = y.code() })
 				p.must()
 				iccids = append(iccids, p.wantDone(id).ICCID)
 			}
 			p.wantProfiles(string(iccids[0])+" false", string(iccids[1])+" false")
 			for _, iccid := range iccids {
-				id := p.act(devices.Enable, func(r *devices.ActionRequest) { r.ICCID = iccid })
+				id := p.act(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccid })
 				p.must()
 				p.wantDone(id)
 			}
 			p.wantProfiles(string(iccids[0])+" false", string(iccids[1])+" true")
-			id := p.act(devices.Delete, func(r *devices.ActionRequest) { r.ICCID = iccids[0] })
+			id := p.act(device.Delete, func(r *device.ActionRequest) { r.ICCID = iccids[0] })
 			p.must()
 			p.wantDone(id)
 			p.wantProfiles(string(iccids[1]) + " true")
@@ -327,14 +327,14 @@ func TestAgentKilled(t *testing.T) {
 				iccid := ident.ICCID("")
 				for iccid == "" {
 					code := y.code()
-					id := p.act(devices.Download, func(r *devices.ActionRequest) { r.ActivationCode = code })
+					id := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = code })
 					persist()
 					// The chip loses its power with the agent. One that was loading a
 					// profile says that the installation was interrupted: a true end.
 					switch done := p.transaction(id); {
-					case done.Status == devices.TxComplete:
+					case done.Status == device.TxComplete:
 						iccid = done.ICCID
-					case done.Status == devices.TxFailed && strings.Contains(done.Message, "interrupted"):
+					case done.Status == device.TxFailed && strings.Contains(done.Message, "interrupted"):
 						lost++
 					default:
 						t.Fatalf("download is %s: %s", done.Status, done.Message)
@@ -345,10 +345,10 @@ func TestAgentKilled(t *testing.T) {
 				}
 				var id string
 				if n%2 == 0 {
-					id = p.act(devices.Enable, func(r *devices.ActionRequest) { r.ICCID = iccid })
+					id = p.act(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccid })
 					kept = append(kept, string(iccid))
 				} else {
-					id = p.act(devices.Delete, func(r *devices.ActionRequest) { r.ICCID = iccid })
+					id = p.act(device.Delete, func(r *device.ActionRequest) { r.ICCID = iccid })
 				}
 				persist()
 				p.wantDone(id)
@@ -368,9 +368,9 @@ func TestAgentEnrols(t *testing.T) {
 		y := newYard(t, databaseFlag(url))
 		p := y.newPost(1, true)
 		code, mac := db.Secret("open sesame"), "00:04:F3:00:00:07"
-		puts, err := y.devices().PutDevices(t.Context(), y.by, []devices.DevicePatch{
+		puts, err := y.devices().PutDevices(t.Context(), y.by, []device.DevicePatch{
 			{ID: p.id, InstallCode: code}, {ID: "00000000-00000000-0004F3FF-FF000007", MAC: &mac, InstallCode: code},
-		}, devices.PutOptions{})
+		}, device.PutOptions{})
 		if err != nil || puts[0].Err != nil || puts[1].Err != nil {
 			t.Fatal(err, puts)
 		}
@@ -571,7 +571,7 @@ func TestAgentOverProgram(t *testing.T) {
 	// A chip behind a program tells only the key identifier of its CI.
 	more := []string{"--card", card, "--ca", y.credentials.CICertificate}
 	p.must(more...)
-	id := p.act(devices.Download, func(r *devices.ActionRequest) { r.ActivationCode = y.code() })
+	id := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = y.code() })
 	p.must(more...)
 	iccid := p.wantDone(id).ICCID
 	p.wantProfiles(string(iccid) + " false")
@@ -595,9 +595,9 @@ func TestAgentStays(t *testing.T) {
 	endWithTest(command)
 	n := startStranger(t, command)
 	ended := func(id string) func() bool {
-		return func() bool { return p.transaction(id).Status != devices.TxInProgress }
+		return func() bool { return p.transaction(id).Status != device.TxInProgress }
 	}
-	do := func(a devices.Action, change func(*devices.ActionRequest)) devices.Transaction {
+	do := func(a device.Action, change func(*device.ActionRequest)) device.Transaction {
 		t.Helper()
 		id := p.act(a, change)
 		until(t, "the "+string(a)+" has ended", n, ended(id))
@@ -610,8 +610,8 @@ func TestAgentStays(t *testing.T) {
 	var iccids []ident.ICCID
 	for range 2 {
 		code := y.code()
-		got := do(devices.Download, func(r *devices.ActionRequest) { r.ActivationCode = code })
-		if got.Status != devices.TxComplete {
+		got := do(device.Download, func(r *device.ActionRequest) { r.ActivationCode = code })
+		if got.Status != device.TxComplete {
 			t.Fatalf("download: %s", got.Message)
 		}
 		until(t, "the profile is reported", n, func() bool {
@@ -627,7 +627,7 @@ func TestAgentStays(t *testing.T) {
 		}
 	}
 	for _, iccid := range iccids {
-		if got := do(devices.Enable, func(r *devices.ActionRequest) { r.ICCID = iccid }); got.Status != devices.TxComplete {
+		if got := do(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccid }); got.Status != device.TxComplete {
 			t.Fatalf("enable: %s", got.Message)
 		}
 		until(t, "the profile is reported as active", n, active(iccid))
@@ -638,7 +638,7 @@ func TestAgentStays(t *testing.T) {
 	if err := os.WriteFile(down, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := do(devices.Enable, func(r *devices.ActionRequest) { r.ICCID = iccids[0] }); got.Status != devices.TxFailed || got.MessageCode != "rolled_back" {
+	if got := do(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccids[0] }); got.Status != device.TxFailed || got.MessageCode != "rolled_back" {
 		t.Errorf("enable without a network: %s %s %s", got.Status, got.MessageCode, got.Message)
 	}
 	if !active(iccids[1])() {

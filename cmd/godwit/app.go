@@ -25,10 +25,13 @@ import (
 	"godwit/command"
 	"godwit/coreapi"
 	"godwit/db"
+	"godwit/device"
+	"godwit/eim"
 	"godwit/event"
 	"godwit/jobs"
 	"godwit/kore"
 	"godwit/once"
+	"godwit/remote"
 	"godwit/privacy"
 	"godwit/rsp"
 	"godwit/sim"
@@ -58,6 +61,7 @@ type settings struct {
 	Concurrent int     // requests of one account at a time; no bound if zero
 	Commands   commandFlags
 	Usage      usageFlags
+	Field      fieldFlags
 	Retention  privacy.Policy
 
 	MoveInactive bool // Sims that are inactive may move between accounts
@@ -90,7 +94,10 @@ type app struct {
 	once     *once.Keeper
 	commands *command.Store
 	usage    *usage.Store
-	field    *inField
+	devices  *device.Store
+	eim      *eim.Server
+	agents   *agentapi.Door
+	remote   *remote.Door
 	api      http.Handler
 	rsp      []*smdp.Listener
 }
@@ -162,9 +169,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
 		return nil, err
 	}
-
-	if a.field, err = joinField(ctx, a, s); err != nil {
-		return nil, err
+	if err := a.joinField(ctx); err != nil {
+		return nil, fmt.Errorf("devices in the field: %w", err)
 	}
 
 	var requests *slog.Logger
@@ -195,7 +201,9 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		case apidoc.Paths(path):
 			guide.ServeHTTP(w, r)
 		case agentapi.Paths(path):
-			a.field.agents.ServeHTTP(w, r)
+			a.agents.ServeHTTP(w, r)
+		case remote.Paths(path):
+			a.remote.ServeHTTP(w, r)
 		case kore.Paths(path):
 			neighbour.ServeHTTP(w, r)
 		case coreapi.Paths(path):
@@ -227,7 +235,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.once.Run(background) })
 	g.Go(func() error { return a.runCommands(background) })
 	g.Go(func() error { return a.runUsage(background) })
-	g.Go(func() error { return a.field.run(background) })
+	g.Go(func() error { return a.eim.Run(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.
@@ -235,15 +243,14 @@ func (a *app) run(ctx context.Context) error {
 	context.AfterFunc(work, func() { a.close() })
 	doors.Go(func() error { return serveHTTP(doorsCtx, a.settings.API, a.api) })
 	for i, l := range a.settings.RSP {
+		door := a.rspDoor(i)
 		config, err := a.rsp[i].TLS()
 		if err != nil {
 			slog.Warn("no TLS on this port; put a terminating proxy in front", "listen", l.Addr().String(), "err", err)
-			doors.Go(func() error { return serveHTTP(doorsCtx, l, a.field.before(a.rsp[i].Handler())) })
+			doors.Go(func() error { return serveHTTP(doorsCtx, l, door) })
 			continue
 		}
-		doors.Go(func() error {
-			return serveHTTP(doorsCtx, tls.NewListener(l, config), a.field.before(a.rsp[i].Handler()))
-		})
+		doors.Go(func() error { return serveHTTP(doorsCtx, tls.NewListener(l, config), door) })
 	}
 	g.Go(func() error {
 		defer stop()

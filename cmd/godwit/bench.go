@@ -16,6 +16,7 @@ import (
 type benchCommand struct {
 	Download benchDownloadCommand `cmd:"" help:"Make downloads from a server on this machine."`
 	API      benchAPICommand      `cmd:"" name:"api" help:"Read from the Super SIM API of a running server."`
+	Poll     benchPollCommand     `cmd:"" help:"Poll the eIM of a server on this machine for eUICCs that nothing waits for."`
 	Fill     benchFillCommand     `cmd:"" help:"Make Sims by the million in a data directory whose server does not run."`
 	Order    benchOrderCommand    `cmd:"" help:"Order many profiles at once from a server on this machine, and wait until all are available."`
 	Limit    benchLimitCommand    `cmd:"" help:"Measure what this machine can do at best: the floor of one download."`

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"godwit/euicc"
 	"godwit/ident"
+	"godwit/iot"
 	"godwit/pki"
 	"godwit/rsp"
 	"godwit/trust"
@@ -51,7 +53,8 @@ type euiccNewCommand struct {
 	Memory    int      `help:"Memory for profiles, in kilobytes." default:"512" placeholder:"KB"`
 	ForbidPPR []int    `name:"forbid-ppr" help:"Policy rules that the eUICC takes from no profile: 1, 2." placeholder:"N"`
 	NoTest    bool     `help:"Refuse profiles of class test."`
-	IoT       bool     `name:"iot" help:"Make it one of SGP.32, which takes its orders from eIMs."`
+	IoT       bool     `name:"iot" help:"Make an eUICC of SGP.32, which takes its orders from eIMs."`
+	Eim       []string `name:"eim" help:"Configuration of an eIM that an IoT eUICC is associated with (EimConfigurationData, DER or base64)." type:"existingfile" placeholder:"FILE"`
 }
 
 func (c euiccNewCommand) Run() error {
@@ -60,7 +63,6 @@ func (c euiccNewCommand) Run() error {
 		return err
 	}
 	config.DefaultDP, config.RootDS, config.NoTestProfiles = c.DefaultDP, c.RootDS, c.NoTest
-	config.IoT = c.IoT
 	if c.Memory < 16 || c.Memory > 1<<20 {
 		return fmt.Errorf("--memory is 16 to %d kilobytes, not %d", 1<<20, c.Memory)
 	}
@@ -70,6 +72,14 @@ func (c euiccNewCommand) Run() error {
 			return fmt.Errorf("--forbid-ppr is 1 or 2, not %d", n)
 		}
 		config.ForbiddenPPR |= rsp.PPR(1) << n
+	}
+	config.IoT = c.IoT
+	for _, name := range c.Eim {
+		eim, err := readEimConfiguration(name)
+		if err != nil {
+			return err
+		}
+		config.Eims = append(config.Eims, *eim)
 	}
 	card, err := euicc.New(c.Dir, config)
 	if err != nil {
@@ -186,6 +196,22 @@ func readGSMACertificate(name string) (*pki.Certificate, error) {
 	return certificates[0], nil
 }
 
+// readEimConfiguration reads what an eIM gives out for its association.
+func readEimConfiguration(name string) (*iot.EimConfiguration, error) {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if text, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(content)), "")); err == nil {
+		content = text
+	}
+	eim, err := iot.ParseEimConfiguration(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return eim, nil
+}
+
 type euiccInfoCommand struct {
 	euiccFlags
 	JSON bool `name:"json" help:"Print JSON."`
@@ -199,11 +225,15 @@ func (c euiccInfoCommand) Run() error {
 	defer card.Close()
 	s := card.Status()
 	if c.JSON {
-		return printJSON(map[string]any{
+		out := map[string]any{
 			"eid": s.EID, "svn": s.SVN.String(), "verification_cis": ciNames(s.CIs), "signing_cis": ciNames(s.SigningCIs),
 			"default_smdp": s.DefaultDP, "root_smds": s.RootDS, "memory": s.Memory, "free": s.Free,
-			"profiles": s.Profiles, "notifications": s.Notifications,
-		})
+			"profiles": s.Profiles, "notifications": s.Notifications, "iot": s.IoT,
+		}
+		if s.IoT {
+			out["eims"], out["package_results"], out["fallback"] = eimsForJSON(s.Eims), s.Results, s.Fallback
+		}
+		return printJSON(out)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "EID\t%s\n", s.EID)
@@ -215,7 +245,42 @@ func (c euiccInfoCommand) Run() error {
 	fmt.Fprintf(w, "memory\t%d of %d octets free\n", s.Free, s.Memory)
 	fmt.Fprintf(w, "profiles\t%d\n", s.Profiles)
 	fmt.Fprintf(w, "notifications\t%d\n", s.Notifications)
+	if s.IoT {
+		fmt.Fprintf(w, "package results\t%d\n", s.Results)
+		fmt.Fprintf(w, "fallback profile\t%s\n", s.Fallback)
+		for i := range s.Eims {
+			fmt.Fprintf(w, "eIM\t%s\n", eimInWords(&s.Eims[i]))
+		}
+	}
 	return w.Flush()
+}
+
+// eimInWords describes an association in a line.
+func eimInWords(c *iot.EimConfiguration) string {
+	words := []string{c.ID, fmt.Sprintf("counter %d", *c.Counter)}
+	if c.FQDN != "" && c.FQDN != c.ID {
+		words = append(words, "at "+c.FQDN)
+	}
+	if c.Token != nil {
+		words = append(words, fmt.Sprintf("association token %d", *c.Token))
+	}
+	if key, err := c.Key(); err == nil && key != nil {
+		words = append(words, fmt.Sprintf("%s key %X", key.Curve(), key.ID()))
+	}
+	return strings.Join(words, ", ")
+}
+
+func eimsForJSON(list []iot.EimConfiguration) []map[string]any {
+	out := []map[string]any{}
+	for i := range list {
+		c := &list[i]
+		m := map[string]any{"id": c.ID, "fqdn": c.FQDN, "counter": c.Counter, "association_token": c.Token}
+		if key, err := c.Key(); err == nil && key != nil {
+			m["key"] = fmt.Sprintf("%X", key.ID())
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 func ciNames(ids [][]byte) []string {

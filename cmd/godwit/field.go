@@ -1,209 +1,145 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 
 	"godwit/account"
 	"godwit/agentapi"
 	"godwit/db"
-	devices "godwit/device"
+	"godwit/device"
 	"godwit/eim"
 	"godwit/fault"
 	"godwit/ident"
-	"godwit/pki"
+	"godwit/iot"
+	"godwit/remote"
 	"godwit/rsp"
+	"godwit/web"
 )
 
-// An inField is what manages devices: the domain, the eIM that carries its work
-// out, and the door of our own agents.
-type inField struct {
-	devices *devices.Store
-	eim     *eim.Server
-	agents  *agentapi.Door
-	handler http.Handler // of the eIM
+// fieldFlags say how devices in the field are served.
+type fieldFlags struct {
+	EIMID        string        `name:"eim-id" help:"Name of this server's eIM to eUICCs; must be no other eIM's. Default: the host of the first SM-DP+ address." placeholder:"ID"`
+	PollInterval time.Duration `help:"How often agents ask for work when there is none." default:"60s" placeholder:"DURATION"`
 }
 
-// joinField joins the parts. The first port of the SM-DP+ is where IPAs reach the
-// eIM.
-func joinField(ctx context.Context, a *app, s settings) (*inField, error) {
-	f := &inField{devices: &devices.Store{DB: a.db, Jobs: a.queue, Events: a.events}}
-	roots, err := pki.NewRoots()
-	if err != nil {
-		return nil, err
+// joinField joins what serves devices in the field: the devices and their work,
+// the eIM, and the door of our agents.
+func (a *app) joinField(ctx context.Context) error {
+	a.devices = &device.Store{DB: a.db, Jobs: a.queue, Events: a.events}
+	if err := a.openEIM(ctx); err != nil {
+		return err
 	}
-	var anchor []byte
-	for _, set := range s.Trust {
-		for _, m := range set.Members {
-			if err := roots.Add(m.Identity.CI); err != nil {
-				return nil, err
-			}
-		}
-	}
-	// The CI and not the server's own key: that changes when the certificate is
-	// renewed.
-	for _, m := range s.RSP[0].Set.Members {
-		if m.Identity.TLS != nil && m.Identity.TLS.Certificate.PublicKey.Curve() == pki.P256 && anchor == nil {
-			anchor = m.Identity.CI.Raw
-		}
-	}
-	address := s.RSP[0].Address
-	f.eim, err = eim.Open(ctx, a.db, eim.Config{
-		ID: address, FQDN: address, Roots: roots, TLSTrust: anchor, Jobs: a.queue, Dial: ownFirst(s),
-		Outcome: f.outcome, Inventory: f.inventory, Seen: f.seen,
+	a.devices.EIM = manager{a.eim}
+	a.devices.Register()
+	a.agents = agentapi.New(agentapi.Options{
+		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
+		Esipa: esipaURL(a.settings.RSP), Poll: a.settings.Field.PollInterval,
 	})
-	if err != nil {
-		return nil, err
-	}
-	f.devices.EIM = eimOf{f.eim}
-	f.devices.Register()
-	f.handler = f.eim.Handler()
-	f.agents = agentapi.New(agentapi.Options{
-		DB: a.db, Events: a.events, Devices: registrar{f}, User: registering(a.accounts), Esipa: esipaURL(s.RSP[0], address),
+	a.remote = remote.New(remote.Options{
+		DB: a.db, Accounts: a.accounts, Devices: a.devices, Events: a.events,
+		Address: web.Address{URL: a.settings.PublicURL, Proxies: a.settings.Proxies},
+		Rates:   &web.Rates{PerSecond: a.settings.Rate}, Concurrent: a.settings.Concurrent,
+		Configuration: a.configuration,
 	})
-	return f, nil
+	return nil
 }
 
-// esipaURL is where agents reach the eIM.
-func esipaURL(l rspListener, address string) string {
-	scheme := "http"
-	for _, m := range l.Set.Members {
-		if c := m.Identity.TLS; c != nil && c.Certificate.PublicKey.Curve() == pki.P256 {
-			scheme = "https"
-		}
-	}
-	return scheme + "://" + address
-}
-
-// ownFirst connects to the SM-DP+ of this process where it listens: a machine
-// need not find itself under its public name.
-func ownFirst(s settings) func(ctx context.Context, network, address string) (net.Conn, error) {
-	own := map[string]string{}
-	for _, l := range s.RSP {
-		name := l.Address
-		if !strings.Contains(name, ":") {
-			name += ":443"
-		}
-		own[name] = l.Addr().String()
-	}
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if here, ok := own[address]; ok {
-			address = here
-		}
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}
-}
-
-// run works until ctx ends.
-func (f *inField) run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return f.eim.Run(ctx) })
-	return g.Wait()
-}
-
-// before puts the doors of devices in front of the SM-DP+'s on one port.
-func (f *inField) before(smdp http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case agentapi.Paths(r.URL.Path):
-			f.agents.ServeHTTP(w, r)
-		case strings.HasPrefix(r.URL.Path, esipaPath):
-			f.handler.ServeHTTP(w, r)
-		case r.URL.Path == rsp.PathASN1:
-			// ES9+ and ESipa share a path; the first octet tells them apart.
-			var first [1]byte
-			n, _ := io.ReadFull(r.Body, first[:])
-			r.Body = struct {
-				io.Reader
-				io.Closer
-			}{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
-			if n == 1 && eim.ServesASN1(first[0]) {
-				f.handler.ServeHTTP(w, r)
-				return
-			}
-			smdp.ServeHTTP(w, r)
-		default:
-			smdp.ServeHTTP(w, r)
-		}
+// outcome tells the devices how a task of the eIM stands.
+func (a *app) outcome(ctx context.Context, tx *db.Tx, o eim.Outcome) error {
+	return a.devices.Outcome(ctx, tx, device.Outcome{
+		TaskID: o.TaskID, EID: o.EID, Stage: device.Stage(o.Stage), ICCID: o.ICCID, Code: o.Code, Reason: o.Reason,
+		Message: o.Message, Evidence: o.Evidence, EvidenceKind: o.EvidenceKind, Witness: o.Witness, At: o.At,
 	})
 }
 
-// esipaPath begins the paths of ESipa's JSON binding.
-const esipaPath = "/gsma/rsp2/esipa/"
-
-// eimOf is the eIM as the domain sees one.
-type eimOf struct{ *eim.Server }
-
-func (e eimOf) Register(ctx context.Context, tx *db.Tx, one devices.EUICC) error {
-	return e.Server.Register(ctx, tx, eim.EUICC{EID: one.EID, AgentKey: one.AgentKey})
+// inventory tells them what an eUICC says that it holds.
+func (a *app) inventory(ctx context.Context, tx *db.Tx, i eim.Inventory) error {
+	return a.devices.Report(ctx, tx, reportOf(i))
 }
 
-func (e eimOf) Queue(ctx context.Context, tx *db.Tx, t devices.Task) error {
-	return e.Server.Queue(ctx, tx, eim.Task{
-		ID: t.ID, EID: t.EID, Kind: eim.Kind(t.Action), ICCID: t.ICCID, ActivationCode: t.ActivationCode,
+// sighted tells them who has polled.
+func (a *app) sighted(ctx context.Context, list []eim.Sighting) error {
+	seen := make([]device.Sighting, len(list))
+	for i, one := range list {
+		seen[i] = device.Sighting(one)
+	}
+	return a.devices.Seen(ctx, seen)
+}
+
+// manager is the eIM as the devices' domain sees it.
+type manager struct{ server *eim.Server }
+
+// kinds are the eIM's words for what is done on an eSIM.
+var kinds = map[device.Action]eim.Kind{
+	device.Download: eim.Download, device.Enable: eim.Enable, device.Disable: eim.Disable, device.Delete: eim.Delete,
+}
+
+func (m manager) Register(ctx context.Context, tx *db.Tx, one device.EUICC) error {
+	return m.server.Register(ctx, tx, eim.EUICC(one))
+}
+
+func (m manager) Forget(ctx context.Context, tx *db.Tx, eid ident.EID) error {
+	return m.server.Forget(ctx, tx, eid)
+}
+
+func (m manager) Queue(ctx context.Context, tx *db.Tx, t device.Task) error {
+	return m.server.Queue(ctx, tx, eim.Task{
+		ID: t.ID, EID: t.EID, Kind: kinds[t.Action], ICCID: t.ICCID, ActivationCode: t.ActivationCode,
 		ConfirmationCode: t.ConfirmationCode, Rollback: t.Rollback, Until: t.Until,
 	})
 }
 
-func (f *inField) outcome(ctx context.Context, tx *db.Tx, o eim.Outcome) error {
-	return f.devices.Outcome(ctx, tx, devices.Outcome{
-		TaskID: o.TaskID, EID: o.EID, Stage: devices.Stage(o.Stage), ICCID: o.ICCID, Code: o.Code, Reason: o.Reason, Message: o.Message,
-		Evidence: o.Evidence, EvidenceKind: o.EvidenceKind, Witness: o.Witness, At: o.At,
-	})
+func (m manager) Cancel(ctx context.Context, tx *db.Tx, id string) (bool, error) {
+	return m.server.Cancel(ctx, tx, id)
 }
 
-func (f *inField) inventory(ctx context.Context, tx *db.Tx, i eim.Inventory) error {
-	r := devices.Report{EID: i.EID, Evidence: i.Evidence, EvidenceKind: i.EvidenceKind, Witness: i.Witness, At: i.At}
+// profileTypes are the names of profile classes in the Remote Manager.
+var profileTypes = map[rsp.ProfileClass]string{
+	rsp.ClassTest: "test", rsp.ClassProvisioning: "bootstrap", rsp.ClassOperational: "operational",
+}
+
+func reportOf(i eim.Inventory) device.Report {
+	r := device.Report{EID: i.EID, Evidence: i.Evidence, EvidenceKind: i.EvidenceKind, Witness: i.Witness, At: i.At}
 	for _, p := range i.Profiles {
-		one := devices.Reported{ICCID: p.ICCID, Active: p.Enabled != nil && *p.Enabled, Type: "operational"}
-		if p.ServiceProvider != nil {
-			one.Carrier = *p.ServiceProvider
+		if p.ICCID == "" {
+			continue // an eUICC that does not name its profile: there is nothing to keep it under
 		}
-		if p.Name != nil {
-			one.Name = *p.Name
-		}
-		if p.Class != nil {
-			switch *p.Class {
-			case rsp.ClassProvisioning:
-				one.Type = "bootstrap"
-			case rsp.ClassTest:
-				one.Type = "test"
-			}
-		}
-		r.Profiles = append(r.Profiles, one)
+		r.Profiles = append(r.Profiles, reportedOf(p))
 	}
-	return f.devices.Report(ctx, tx, r)
+	return r
 }
 
-func (f *inField) seen(ctx context.Context, list []eim.Sighting) error {
-	out := make([]devices.Sighting, len(list))
-	for i, s := range list {
-		out[i] = devices.Sighting(s)
+func reportedOf(p iot.ProfileInfo) device.Reported {
+	one := device.Reported{ICCID: p.ICCID, Active: p.Enabled != nil && *p.Enabled, Type: profileTypes[rsp.ClassOperational]}
+	if p.ServiceProvider != nil {
+		one.Carrier = *p.ServiceProvider
 	}
-	return f.devices.Seen(ctx, out)
+	if p.Name != nil {
+		one.Name = *p.Name
+	}
+	if p.Class != nil {
+		one.Type = profileTypes[*p.Class]
+	}
+	return one
 }
 
-// A registrar is the field as the agents' door sees it.
-type registrar struct{ *inField }
+// enrolled is the devices' domain and the eIM as the door of agents sees them.
+type enrolled struct{ a *app }
 
-func (r registrar) Identify(d agentapi.Device) (string, error) { return identify(d) }
+func (e enrolled) Identify(d agentapi.Device) (string, error) { return identify(d) }
 
 // identify makes the ID of a device from the first thing that is known of it.
 func identify(d agentapi.Device) (string, error) {
-	field, text, read := "device_id", d.ID, devices.ParseID
+	field, text, read := "device_id", d.ID, device.ParseID
 	switch {
 	case d.ID != "":
 	case d.MAC != "":
-		field, text, read = "mac", d.MAC, devices.IDFromMAC
+		field, text, read = "mac", d.MAC, device.IDFromMAC
 	case d.IMEI != "":
-		field, text, read = "imei", d.IMEI, devices.IDFromIMEI
+		field, text, read = "imei", d.IMEI, device.IDFromIMEI
 	default:
 		return "", fault.Field("device_id", "is missing: name the device by device_id, mac or imei")
 	}
@@ -214,60 +150,79 @@ func identify(d agentapi.Device) (string, error) {
 	return string(id), nil
 }
 
-func (r registrar) ByInstallCode(ctx context.Context, q db.Query, id, code string) (string, error) {
-	d, err := r.devices.ByInstallCode(ctx, q, devices.ID(id), code)
+func (e enrolled) ByInstallCode(ctx context.Context, q db.Query, id, code string) (string, error) {
+	d, err := e.a.devices.ByInstallCode(ctx, q, device.ID(id), code)
 	return d.Account, err
 }
 
-func (r registrar) Belongs(ctx context.Context, q db.Query, account, id string) error {
-	_, err := r.devices.FindDevice(ctx, q, account, devices.ID(id))
+func (e enrolled) Belongs(ctx context.Context, q db.Query, account, id string) error {
+	_, err := e.a.devices.FindDevice(ctx, q, account, device.ID(id))
 	return err
 }
 
-func (r registrar) Put(ctx context.Context, tx *db.Tx, by agentapi.By, id string, d agentapi.Device) error {
-	patch := devices.DevicePatch{ID: devices.ID(id)}
-	for _, e := range d.EUICCs {
-		patch.EIDs = append(patch.EIDs, devices.EIDPatch{EID: e.EID, Kind: e.Kind, AgentKey: e.AgentKey})
+func (e enrolled) Put(ctx context.Context, tx *db.Tx, by agentapi.By, id string, d agentapi.Device) error {
+	patch := device.DevicePatch{ID: device.ID(id)}
+	if d.MAC != "" {
+		patch.MAC = &d.MAC
 	}
-	_, _, err := r.devices.PutDevice(ctx, tx, devices.By{Account: by.Account, User: by.User, Source: "agent"}, patch, devices.PutOptions{})
+	for _, one := range d.EUICCs {
+		patch.EIDs = append(patch.EIDs, device.EIDPatch(one))
+	}
+	_, _, err := e.a.devices.PutDevice(ctx, tx, device.By{Account: by.Account, User: by.User, Source: "agent/v1"}, patch, device.PutOptions{})
 	return err
 }
 
-func (r registrar) Facts(ctx context.Context, tx *db.Tx, id string, f agentapi.Facts) error {
-	return r.devices.PutFacts(ctx, tx, devices.ID(id), devices.Facts{
-		FirmwareVersion: f.FirmwareVersion, MAC: f.MAC, SerialNumber: f.SerialNumber, SKU: f.SKU, ProductID: f.ProductID, IP: f.IP,
-		PhoneNumber: f.PhoneNumber,
-		Modems: [2]devices.Modem{{
-			IMEI: f.IMEI, ICCID: f.ICCID, Carrier: f.Carrier, Network: f.Network, APN: f.APN,
-			SignalStrength: f.Strength, SignalPercent: f.Percent, SignalQuality: f.Quality,
-		}},
-	})
+func (e enrolled) Facts(ctx context.Context, tx *db.Tx, id string, f agentapi.Facts) error {
+	facts := device.Facts{
+		FirmwareVersion: f.FirmwareVersion, MAC: f.MAC, SerialNumber: f.SerialNumber, SKU: f.SKU, ProductID: f.ProductID,
+		IP: f.IP, PhoneNumber: f.PhoneNumber,
+	}
+	facts.Modems[0] = device.Modem{
+		IMEI: f.IMEI, ICCID: f.ICCID, Carrier: f.Carrier, Network: f.Network, APN: f.APN,
+		SignalStrength: f.Strength, SignalPercent: f.Percent, SignalQuality: f.Quality,
+	}
+	return e.a.devices.PutFacts(ctx, tx, device.ID(id), facts)
 }
 
-func (r registrar) Initial(ctx context.Context, q db.Query, eid ident.EID) ([]byte, error) {
-	c, err := r.eim.Initial(ctx, q, eid)
+func (e enrolled) Initial(ctx context.Context, q db.Query, eid ident.EID) ([]byte, error) {
+	return e.a.initial(ctx, q, eid)
+}
+
+// initial returns what an eUICC is to be told of the eIM, DER.
+func (a *app) initial(ctx context.Context, q db.Query, eid ident.EID) ([]byte, error) {
+	c, err := a.eim.Initial(ctx, q, eid)
 	if err != nil {
-		return nil, fmt.Errorf("the eIM's configuration for %s: %w", eid, err)
+		return nil, fmt.Errorf("eIM configuration for %s: %w", eid, err)
 	}
 	return c.Append(nil), nil
 }
 
-// registering proves a user who may register devices.
-func registering(accounts *account.Store) func(*http.Request) (agentapi.By, bool, error) {
-	return func(r *http.Request) (by agentapi.By, is bool, err error) {
-		var c account.Caller
-		user, password, basic := r.BasicAuth()
-		switch key := r.Header.Get("X-API-KEY-ID"); {
-		case key != "":
-			c, err = accounts.VerifyUserKey(r.Context(), key, r.Header.Get("X-API-KEY-SECRET"))
-		case basic && !agentapi.NamesDevice(user, identify):
-			c, err = accounts.VerifyUser(r.Context(), user, password)
-		default:
+// configuration is initial for callers without a transaction.
+func (a *app) configuration(ctx context.Context, eid ident.EID) (der []byte, err error) {
+	err = a.db.Read(ctx, func(q db.Query) error {
+		der, err = a.initial(ctx, q, eid)
+		return err
+	})
+	return der, err
+}
+
+// fieldUser proves a user of the Remote Manager who may register devices.
+func (a *app) fieldUser(r *http.Request) (by agentapi.By, is bool, err error) {
+	var c account.Caller
+	if key := r.Header.Get("X-API-KEY-ID"); key != "" {
+		c, err = a.accounts.VerifyUserKey(r.Context(), key, r.Header.Get("X-API-KEY-SECRET"))
+	} else {
+		name, password, basic := r.BasicAuth()
+		if !basic || agentapi.NamesDevice(name, identify) {
 			return by, false, nil
 		}
-		if err == nil && !c.Role.Writes() {
-			err = fault.New(fault.Forbidden, "user %s may read only: registering a device takes a user who may write", c.User)
-		}
-		return agentapi.By{Account: c.Account, User: c.User}, true, err
+		c, err = a.accounts.VerifyUser(r.Context(), name, password)
 	}
+	if err != nil {
+		return by, true, err
+	}
+	if !c.Role.Writes() {
+		return by, true, fault.New(fault.Forbidden, "a %s may not register devices", c.Role)
+	}
+	return agentapi.By{Account: c.Account, User: c.User}, true, nil
 }

@@ -43,6 +43,7 @@ type serveCommand struct {
 	commandFlags
 	usageFlags
 	retentionFlags
+	fieldFlags
 }
 
 func (c serveCommand) Run(ctx context.Context) error {
@@ -144,6 +145,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	closers = append(closers, c.usageFlags.shut)
 	config.Usage = c.usageFlags
+	config.Field = c.fieldFlags
 
 	hosts := tlsHosts(config.SMDPAddress)
 	fresh, key, err := c.create(hosts, sets)
@@ -217,7 +219,7 @@ func (s *started) print(c serveCommand, took time.Duration) {
 	fmt.Printf(`godwit %s is ready after %d ms
 
   Super SIM API   %s/v1   (account %s)
-  SM-DP+          %s   (trust: %s)
+  SM-DP+, eIM     %s   (trust: %s)
   core network    %s
   credentials     godwit credentials --data %s
 `, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.SMDPAddress, s.addresses.Set,

@@ -13,7 +13,7 @@ import (
 	"time"
 	"unsafe"
 
-	devices "godwit/device"
+	"godwit/device"
 	"godwit/ident"
 	"godwit/lpa"
 	"godwit/reader"
@@ -213,10 +213,10 @@ func TestStrangerPCSCAgent(t *testing.T) {
 			t.Run("in the reader", func(t *testing.T) {
 				insert(t, p.chip)
 				p.must(through...)
-				id := p.act(devices.Download, func(r *devices.ActionRequest) { r.ActivationCode = y.code() })
+				id := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = y.code() })
 				p.must(through...)
 				iccid = p.wantDone(id).ICCID
-				id = p.act(devices.Enable, func(r *devices.ActionRequest) { r.ICCID = iccid })
+				id = p.act(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccid })
 				p.must(through...)
 				p.wantDone(id)
 				card, err := reader.Open("pcsc:Godwit")

@@ -8,8 +8,9 @@
 //	-- note --                 for people, like what stands before the first part
 //
 // In an answer "<name>" keeps what stands there and demands the same the next
-// time, in requests too; "<time>" is a date and time, "<any>" anything. All
-// other parts are a suite's own.
+// time, in requests too; "<time>" is a date and time, "<moment>" one with
+// milliseconds, "<any>" any text. A name that begins with number_ stands for a
+// number. All other parts are a suite's own.
 package letter
 
 import (
@@ -226,6 +227,7 @@ func (r *Reader) compare(answer []byte, want string) string {
 
 var (
 	word    = regexp.MustCompile(`<[a-z0-9_]+>`)
+	moment  = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`)
 	instant = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`)
 )
 
@@ -263,6 +265,9 @@ func (r *Reader) same(at string, got, want any, found map[string]string) string 
 		return ""
 	case string:
 		g, ok := got.(string)
+		if n, isNumber := got.(float64); isNumber && strings.HasPrefix(w, "<number_") {
+			g, ok = strconv.FormatFloat(n, 'f', -1, 64), true
+		}
 		if ok && r.Match(g, w, found) {
 			return ""
 		}
@@ -304,6 +309,10 @@ func (r *Reader) Match(got, want string, found map[string]string) bool {
 	for i, name := range names {
 		switch name {
 		case "any":
+		case "moment":
+			if !moment.MatchString(m[i+1]) {
+				return false
+			}
 		case "time":
 			if !instant.MatchString(m[i+1]) {
 				return false

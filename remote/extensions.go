@@ -1,0 +1,321 @@
+package remote
+
+import (
+	"net/http"
+
+	"godwit/device"
+	"godwit/web"
+)
+
+// What the hosted service does otherwise, or not at all: rollouts over many
+// devices, rules by which operations begin, names of carriers.
+
+// A rolloutJSON is one operation over many eSIMs.
+type rolloutJSON struct {
+	ID          string `json:"id"`
+	Name        string `json:"name,omitempty"`
+	Status      string `json:"status"`
+	Operation   string `json:"operation"`
+	Carrier     string `json:"carrier,omitempty"`
+	Query       string `json:"query,omitempty"`
+	Waves       []int  `json:"waves"`
+	FailureRate int    `json:"failure_rate"`
+	Retries     int    `json:"retries"`
+	Wave        int    `json:"wave"`
+	Targets     int64  `json:"targets"`
+	Begun       int64  `json:"begun"`
+	Succeeded   int64  `json:"succeeded"`
+	Failed      int64  `json:"failed"`
+	Message     string `json:"message,omitempty"`
+	JobID       int64  `json:"job_id"`
+	CreatedBy   string `json:"created_by,omitempty"`
+	Source      string `json:"source,omitempty"`
+	Customer    int64  `json:"customer_id"`
+	Created     string `json:"created"`
+	Updated     string `json:"updated"`
+}
+
+func showRollout(x device.Rollout, customer int64) any {
+	return rolloutJSON{
+		ID: x.ID, Name: x.Name, Status: string(x.Status), Operation: string(x.Work), Carrier: x.Carrier, Query: x.Query, Waves: x.Waves,
+		FailureRate: x.FailureRate, Retries: x.Retries, Wave: x.Wave + 1, Targets: x.Targets, Begun: x.Begun, Succeeded: x.Succeeded, Failed: x.Failed,
+		Message: x.Message, JobID: x.JobID, CreatedBy: x.CreatedBy, Source: x.Source, Customer: customer, Created: at(x.CreatedAt), Updated: at(x.UpdatedAt),
+	}
+}
+
+// A previewJSON is what a rollout would do now.
+type previewJSON struct {
+	Devices   int64   `json:"devices"`
+	ESIMs     int64   `json:"esims"`
+	Active    int64   `json:"active"`
+	Present   int64   `json:"present"`
+	Download  int64   `json:"download"`
+	Codes     int64   `json:"codes"`
+	Busy      int64   `json:"busy"`
+	WaveSizes []int64 `json:"wave_sizes"`
+}
+
+// A ruleJSON is an automation or a template.
+type ruleJSON struct {
+	ID        string `json:"id"`
+	Cause     string `json:"cause"`
+	Name      string `json:"name,omitempty"`
+	Enabled   bool   `json:"enabled"`
+	OnFirst   bool   `json:"on_first"`
+	OnLost    bool   `json:"on_lost"`
+	Group     string `json:"group,omitempty"`
+	Type      string `json:"type,omitempty"`
+	Operation string `json:"operation"`
+	Carrier   string `json:"carrier,omitempty"`
+	CreatedBy string `json:"created_by,omitempty"`
+	Customer  int64  `json:"customer_id"`
+	Created   string `json:"created"`
+	Updated   string `json:"updated"`
+}
+
+func showRule(x device.Rule, customer int64) any {
+	return ruleJSON{
+		ID: x.ID, Cause: string(x.Cause), Name: x.Name, Enabled: x.Enabled, OnFirst: x.OnFirst, OnLost: x.OnLost, Group: x.Group, Type: x.Type,
+		Operation: string(x.Work), Carrier: x.Carrier, CreatedBy: x.CreatedBy, Customer: customer, Created: at(x.CreatedAt), Updated: at(x.UpdatedAt),
+	}
+}
+
+// An aliasJSON is another name of a carrier.
+type aliasJSON struct {
+	Alias   string `json:"alias"`
+	Carrier string `json:"carrier"`
+}
+
+func (d *Door) extensionRoutes() web.Routes {
+	return web.Routes{
+		{Path: root + "/rollouts", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
+		{Path: root + "/rollouts/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listRollouts), http.MethodPost: d.writing(d.startRollout)}},
+		{Path: root + "/rollouts/preview", Methods: map[string]web.Handler{http.MethodPost: d.reading(d.previewRollout)}},
+		{Path: root + "/rollouts/inventory/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchRollout)}},
+		{Path: root + "/rollouts/inventory/{id}/continue", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.continueRollout)}},
+		{Path: root + "/rollouts/inventory/{id}/cancel", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.cancelRollout)}},
+		{Path: root + "/esim_rules", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
+		{Path: root + "/esim_rules/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listRules), http.MethodPost: d.writing(d.createRule)}},
+		{Path: root + "/esim_rules/inventory/{id}", Methods: map[string]web.Handler{
+			http.MethodGet: d.reading(d.fetchRule), http.MethodPut: d.writing(d.updateRule), http.MethodDelete: d.writing(d.deleteRule),
+		}},
+		{Path: root + "/carriers", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
+		{Path: root + "/carriers/aliases", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listAliases), http.MethodPost: d.writing(d.putAlias)}},
+		{Path: root + "/carriers/aliases/{alias}", Methods: map[string]web.Handler{http.MethodDelete: d.writing(d.deleteAlias)}},
+		{Path: root + "/events", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
+		{Path: root + "/events/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listEvents)}},
+		{Path: root + "/events/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportEvents)}},
+	}
+}
+
+func (d *Door) listRollouts(w http.ResponseWriter, r *web.Request) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return listOf(d, w, r, resource[device.Rollout]{
+		name: "rollouts", schema: numbered(device.RolloutSchema, customer), page: d.o.Devices.RolloutsPage, empty: rolloutJSON{},
+		show: func(x device.Rollout) any { return showRollout(x, customer) },
+	}, "")
+}
+
+// rolloutOf reads a rollout of a request.
+func rolloutOf(r *web.Request) (device.RolloutOrder, error) {
+	b, err := readBody(r)
+	if err != nil {
+		return device.RolloutOrder{}, err
+	}
+	o := device.RolloutOrder{Name: b.word("name"), Work: device.Work(b.required("operation")), Carrier: b.required("carrier"), Query: b.word("query")}
+	if list, ok := b.values["waves"].([]any); ok {
+		for _, one := range list {
+			inner := &body{values: map[string]any{"waves": one}}
+			n := inner.number("waves")
+			if n == nil || *n < 0 || *n > 100 {
+				b.fail("waves", "must be an array of percentages")
+				break
+			}
+			o.Waves = append(o.Waves, int(*n))
+		}
+	} else if b.has("waves") {
+		b.fail("waves", "must be an array of percentages")
+	}
+	o.FailureRate = 10
+	if n := b.number("failure_rate"); n != nil {
+		o.FailureRate = int(max(min(*n, 1000), -1))
+	}
+	if n := b.number("retries"); n != nil {
+		o.Retries = int(max(min(*n, 1000), -1))
+	}
+	return o, b.err
+}
+
+func (d *Door) startRollout(w http.ResponseWriter, r *web.Request) error {
+	o, err := rolloutOf(r)
+	if err != nil {
+		return err
+	}
+	x, err := d.o.Devices.StartRollout(r.Context(), by(r), o)
+	if err != nil {
+		return err
+	}
+	return d.writeRollout(w, r, http.StatusCreated, x, nil)
+}
+
+func (d *Door) previewRollout(w http.ResponseWriter, r *web.Request) error {
+	o, err := rolloutOf(r)
+	if err != nil {
+		return err
+	}
+	p, err := d.o.Devices.PreviewRollout(r.Context(), by(r), o)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, previewJSON{p.Devices, p.ESIMs, p.Active, p.Present, p.Download, p.Codes, p.Busy, append([]int64{}, p.WaveSizes...)})
+}
+
+func (d *Door) writeRollout(w http.ResponseWriter, r *web.Request, status int, x device.Rollout, err error) error {
+	if err != nil {
+		return about(err, "id", r.Param("id"))
+	}
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, status, showRollout(x, customer))
+}
+
+func (d *Door) fetchRollout(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.Rollout(r.Context(), r.Caller.Account, r.Param("id"))
+	return d.writeRollout(w, r, http.StatusOK, x, err)
+}
+
+func (d *Door) continueRollout(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.ContinueRollout(r.Context(), by(r), r.Param("id"))
+	return d.writeRollout(w, r, http.StatusOK, x, err)
+}
+
+func (d *Door) cancelRollout(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.CancelRollout(r.Context(), by(r), r.Param("id"))
+	return d.writeRollout(w, r, http.StatusOK, x, err)
+}
+
+func (d *Door) listRules(w http.ResponseWriter, r *web.Request) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return listOf(d, w, r, resource[device.Rule]{
+		name: "esim_rules", schema: numbered(device.RuleSchema, customer), page: d.o.Devices.RulesPage, empty: ruleJSON{},
+		show: func(x device.Rule) any { return showRule(x, customer) },
+	}, "")
+}
+
+// ruleOf changes what a request says of a rule.
+func ruleOf(r *web.Request, x *device.Rule) error {
+	b, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	for name, to := range map[string]*string{"name": &x.Name, "group": &x.Group, "type": &x.Type, "carrier": &x.Carrier} {
+		if s := b.text(name); s != nil {
+			*to = *s
+		}
+	}
+	if s := b.text("cause"); s != nil {
+		x.Cause = device.Cause(*s)
+	}
+	if s := b.text("operation"); s != nil {
+		x.Work = device.Work(*s)
+	}
+	for name, to := range map[string]*bool{"enabled": &x.Enabled, "on_first": &x.OnFirst, "on_lost": &x.OnLost} {
+		if t := b.truth(name); t != nil {
+			*to = *t
+		}
+	}
+	return b.err
+}
+
+func (d *Door) createRule(w http.ResponseWriter, r *web.Request) error {
+	x := device.Rule{Enabled: true, Work: device.WorkActivate}
+	if err := ruleOf(r, &x); err != nil {
+		return err
+	}
+	x, err := d.o.Devices.PutRule(r.Context(), by(r), x)
+	if err != nil {
+		return err
+	}
+	return d.writeRule(w, r, http.StatusCreated, x)
+}
+
+func (d *Door) writeRule(w http.ResponseWriter, r *web.Request, status int, x device.Rule) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, status, showRule(x, customer))
+}
+
+func (d *Door) fetchRule(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.Rule(r.Context(), r.Caller.Account, r.Param("id"))
+	if err != nil {
+		return about(err, "id", r.Param("id"))
+	}
+	return d.writeRule(w, r, http.StatusOK, x)
+}
+
+func (d *Door) updateRule(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.Rule(r.Context(), r.Caller.Account, r.Param("id"))
+	if err != nil {
+		return about(err, "id", r.Param("id"))
+	}
+	if err := ruleOf(r, &x); err != nil {
+		return about(err, "id", x.ID)
+	}
+	if x, err = d.o.Devices.PutRule(r.Context(), by(r), x); err != nil {
+		return about(err, "id", r.Param("id"))
+	}
+	return d.writeRule(w, r, http.StatusOK, x)
+}
+
+func (d *Door) deleteRule(w http.ResponseWriter, r *web.Request) error {
+	if err := d.o.Devices.DeleteRule(r.Context(), by(r), r.Param("id")); err != nil {
+		return about(err, "id", r.Param("id"))
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (d *Door) listAliases(w http.ResponseWriter, r *web.Request) error {
+	found, err := d.o.Devices.Aliases(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	var list []any
+	for _, a := range found {
+		list = append(list, aliasJSON{a.Alias, a.Name})
+	}
+	return writeMany(w, http.StatusOK, list)
+}
+
+func (d *Door) putAlias(w http.ResponseWriter, r *web.Request) error {
+	b, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	a := device.Alias{Alias: b.required("alias"), Name: b.required("carrier")}
+	if b.err != nil {
+		return b.err
+	}
+	if err := d.o.Devices.PutAlias(r.Context(), by(r), a); err != nil {
+		return about(err, "alias", a.Alias)
+	}
+	return web.WriteJSON(w, http.StatusCreated, aliasJSON{a.Alias, a.Name})
+}
+
+func (d *Door) deleteAlias(w http.ResponseWriter, r *web.Request) error {
+	if err := d.o.Devices.DeleteAlias(r.Context(), by(r), r.Param("alias")); err != nil {
+		return about(err, "alias", r.Param("alias"))
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

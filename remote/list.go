@@ -1,0 +1,210 @@
+package remote
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"godwit/fault"
+	"godwit/query"
+	"godwit/web"
+)
+
+const (
+	maxPage   = 1000
+	maxExport = 20_000
+)
+
+// A resource is a kind of records that are listed, T in the store and as the JSON
+// that show makes.
+type resource[T any] struct {
+	name   string // in cursors: those of one resource are no good for another
+	schema *query.Schema
+	page   func(ctx context.Context, account string, spec query.Spec) (query.Page[T], error)
+	show   func(T) any
+	empty  any // a record without values, for the names of its fields
+}
+
+// numbered adds customer_id to a schema: all that a caller sees is of one account.
+func numbered(s *query.Schema, customer int64) *query.Schema {
+	own := *s
+	own.Fields = append(slices.Clip(s.Fields), query.Field{Name: "customer_id", Kind: query.Number, SQL: "cast(" + strconv.FormatInt(customer, 10) + " as bigint)"})
+	return &own
+}
+
+// A listing is what the parameters of a list ask for.
+type listing struct {
+	spec     query.Spec
+	sizeText string
+}
+
+// readListing reads the parameters of lists and exports. more is a condition that
+// the path or other parameters add, as a query; cursor is nil for a first page.
+func readListing[T any](d *Door, r *web.Request, res resource[T], more string, cursor *string) (listing, error) {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return listing{}, err
+	}
+	text, orderby, sizeText := f.String("query"), f.String("orderby"), f.String("size")
+	if err := f.Err(); err != nil {
+		return listing{}, err
+	}
+	l := listing{spec: query.Spec{Size: maxPage}}
+	sized := f.Has("size")
+	if sized {
+		n, err := strconv.ParseInt(strings.TrimSpace(sizeText), 10, 64)
+		if err != nil || n < 1 {
+			return l, about(fault.Field("size", "must be a whole number from 1, not %.40q", sizeText), "size", sizeText)
+		}
+		l.spec.Size = int(min(n, maxExport))
+		l.sizeText = sizeText
+	}
+	now := d.o.Now()
+	// The caller's own text is read alone first: places of mistakes count in it.
+	own, err := query.Parse(text, res.schema, now)
+	if err != nil {
+		return l, err
+	}
+	if text = strings.TrimSpace(text); own == nil {
+		text = ""
+	}
+	switch {
+	case more != "" && text != "":
+		text = more + " and (" + text + ")"
+	case more != "":
+		text = more
+	}
+	if cursor != nil {
+		c, err := openCursor(d, r.Caller.Account, res.name, *cursor)
+		if err != nil {
+			return l, err
+		}
+		if text != "" && text != c.Query {
+			return l, about(fault.Field("cursor", "belongs to a list with another query"), "cursor", *cursor)
+		}
+		if o, err := query.ParseOrder(orderby, res.schema); err != nil {
+			return l, err
+		} else if orderby != "" && o.String() != c.Order {
+			return l, about(fault.Field("cursor", "belongs to a list in another order"), "cursor", *cursor)
+		}
+		text, orderby, now, l.spec.After = c.Query, c.Order, c.Now, &c
+		if !sized {
+			l.spec.Size = c.Size
+		}
+	}
+	if l.spec.Where, err = query.Parse(text, res.schema, now); err != nil {
+		return l, err
+	}
+	if l.spec.Order, err = query.ParseOrder(orderby, res.schema); err != nil {
+		return l, about(err, "orderby", orderby)
+	}
+	return l, nil
+}
+
+// cursorRow is what a cursor is sealed for: it is good in no other list.
+func cursorRow(account, name string) string { return "cursor/" + account + "/" + name }
+
+func openCursor(d *Door, account, name, text string) (query.Cursor, error) {
+	refusal := about(fault.Field("cursor", "is not one that this list has given out"), "cursor", text)
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return query.Cursor{}, refusal
+	}
+	octets, err := d.o.DB.Unseal(cursorRow(account, name), sealed)
+	if err != nil {
+		return query.Cursor{}, refusal
+	}
+	c, err := query.ParseCursor(octets)
+	if err != nil {
+		return query.Cursor{}, refusal
+	}
+	return c, nil
+}
+
+// listOf answers with a page of a resource.
+func listOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T], more string) error {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return err
+	}
+	cursor := f.Optional("cursor")
+	if err := f.Err(); err != nil {
+		return err
+	}
+	l, err := readListing(d, r, res, more, cursor)
+	if err != nil {
+		return err
+	}
+	l.spec.Size = min(l.spec.Size, maxPage)
+	page, err := res.page(r.Context(), r.Caller.Account, l.spec)
+	if err != nil {
+		return err
+	}
+	out := listJSON{Count: len(page.Items), Size: l.spec.Size, List: make([]any, len(page.Items))}
+	for i, one := range page.Items {
+		out.List[i] = res.show(one)
+	}
+	if page.Next != nil {
+		out.Cursor = base64.RawURLEncoding.EncodeToString(d.o.DB.Seal(cursorRow(r.Caller.Account, res.name), page.Next.Octets()))
+		out.NextURI = r.URL.EscapedPath() + "?size=" + strconv.Itoa(l.spec.Size) + "&cursor=" + url.QueryEscape(out.Cursor)
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+// exportOf answers with the records of a resource as CSV.
+func exportOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T], more string) error {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return err
+	}
+	wanted := f.String("fields")
+	if err := f.Err(); err != nil {
+		return err
+	}
+	all := columnsOf(res.empty)
+	columns := all
+	if strings.TrimSpace(wanted) != "" {
+		columns = nil
+		for name := range strings.SplitSeq(wanted, ",") {
+			name = strings.TrimSpace(name)
+			i := slices.IndexFunc(all, func(c column) bool { return strings.EqualFold(c.name, name) })
+			if i < 0 {
+				return about(fault.Field("fields", "has %.60q, which is none of %s", name, names(all)), "fields", wanted)
+			}
+			columns = append(columns, all[i])
+		}
+	}
+	l, err := readListing(d, r, res, more, nil)
+	if err != nil {
+		return err
+	}
+	size := maxExport
+	if l.sizeText != "" {
+		size = l.spec.Size
+	}
+	body := newTable(columns)
+	truncated := false
+	for left := size; left > 0; {
+		l.spec.Size = min(left, maxPage)
+		page, err := res.page(r.Context(), r.Caller.Account, l.spec)
+		if err != nil {
+			return err
+		}
+		for _, one := range page.Items {
+			body.row(res.show(one))
+		}
+		left -= len(page.Items)
+		truncated = page.Next != nil
+		if l.spec.After = page.Next; page.Next == nil {
+			break
+		}
+	}
+	if truncated {
+		w.Header().Set("Truncated", "true")
+	}
+	return body.write(w)
+}

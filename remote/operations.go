@@ -1,0 +1,142 @@
+package remote
+
+import (
+	"net/http"
+	"slices"
+
+	"godwit/device"
+	"godwit/web"
+)
+
+// An operationJSON is a multistep operation.
+type operationJSON struct {
+	ID          string `json:"id"`
+	Operation   string `json:"operation"`
+	Status      string `json:"status"`
+	DeviceID    string `json:"device_id"`
+	EID         string `json:"eid"`
+	Carrier     string `json:"carrier,omitempty"`
+	ICCID       string `json:"iccid,omitempty"`
+	DownloadTx  string `json:"download_tx,omitempty"`
+	EnableTx    string `json:"enable_tx,omitempty"`
+	JobID       int64  `json:"job_id"`
+	Cause       string `json:"cause"`
+	CauseID     string `json:"cause_id,omitempty"`
+	Rollout     string `json:"rollout,omitempty"`  // ours
+	RetryOf     string `json:"retry_of,omitempty"` // ours
+	CreatedBy   string `json:"created_by,omitempty"`
+	Source      string `json:"source,omitempty"`
+	Customer    int64  `json:"customer_id"`
+	MessageCode string `json:"message_code,omitempty"`
+	Message     string `json:"message,omitempty"`
+	Created     string `json:"created"`
+	Updated     string `json:"updated"`
+}
+
+func showOperation(x device.Operation, customer int64) any {
+	return operationJSON{
+		ID: x.ID, Operation: string(x.Work), Status: string(x.Status), DeviceID: string(x.Device), EID: string(x.EID), Carrier: x.Carrier, ICCID: string(x.ICCID),
+		DownloadTx: x.DownloadTx, EnableTx: x.EnableTx, JobID: x.JobID, Cause: string(x.Cause), CauseID: x.CauseID, Rollout: x.Rollout, RetryOf: x.RetryOf,
+		CreatedBy: x.CreatedBy, Source: x.Source, Customer: customer, MessageCode: x.MessageCode, Message: x.Message, Created: at(x.CreatedAt), Updated: at(x.UpdatedAt),
+	}
+}
+
+func (d *Door) operations(customer int64) resource[device.Operation] {
+	return resource[device.Operation]{
+		name: "esim_operations", schema: numbered(device.OperationSchema, customer), page: d.o.Devices.OperationsPage, empty: operationJSON{},
+		show: func(x device.Operation) any { return showOperation(x, customer) },
+	}
+}
+
+func (d *Door) operationRoutes() web.Routes {
+	return web.Routes{
+		{Path: root + "/esim_profiles/operations/inventory", Methods: map[string]web.Handler{
+			http.MethodGet: d.reading(d.listOperations), http.MethodPost: d.writing(d.beginOperations),
+		}},
+		{Path: root + "/esim_profiles/operations/inventory/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchOperation)}},
+		{Path: root + "/esim_profiles/operations/inventory/{id}/cancel", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.cancelOperation)}},
+		{Path: root + "/esim_profiles/operations/inventory/{id}/retry", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.retryOperation)}},
+	}
+}
+
+func (d *Door) listOperations(w http.ResponseWriter, r *web.Request) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return listOf(d, w, r, d.operations(customer), "")
+}
+
+// orderOf reads what an operation is to do.
+func orderOf(b *body) (o device.Order, context map[string]any, err error) {
+	o.Device, o.EID, context = b.target()
+	o.Work, o.Carrier = device.Work(b.required("operation")), b.word("carrier")
+	if o.Work != "" && !slices.Contains(device.Works, o.Work) {
+		b.fail("operation", "must be activate, download or enable, not %.40q", string(o.Work))
+	}
+	o.ICCID = b.iccid(context)
+	if o.Carrier == "" && o.ICCID == "" {
+		b.fail("carrier", "is required, or iccid")
+	}
+	return o, context, b.err
+}
+
+// beginOperations starts one operation, or several, each for itself.
+func (d *Door) beginOperations(w http.ResponseWriter, r *web.Request) error {
+	list, array, err := readBodies(r)
+	if err != nil {
+		return err
+	}
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	out := make([]any, len(list))
+	for i, b := range list {
+		o, context, err := orderOf(b)
+		var x device.Operation
+		if err == nil {
+			x, err = d.o.Devices.Begin(r.Context(), by(r), o)
+		}
+		if err != nil && !array {
+			return concerning{err, context}
+		}
+		if err != nil && !isRefusal(err) {
+			return err
+		}
+		if err != nil {
+			out[i] = outcome(err, context)
+			continue
+		}
+		if out[i] = showOperation(x, customer); !array {
+			return web.WriteJSON(w, http.StatusCreated, out[i])
+		}
+	}
+	return writeMany(w, http.StatusCreated, out)
+}
+
+func (d *Door) writeOperation(w http.ResponseWriter, r *web.Request, status int, x device.Operation, err error) error {
+	if err != nil {
+		return about(err, "id", r.Param("id"))
+	}
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, status, showOperation(x, customer))
+}
+
+func (d *Door) fetchOperation(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.Operation(r.Context(), r.Caller.Account, r.Param("id"))
+	return d.writeOperation(w, r, http.StatusOK, x, err)
+}
+
+func (d *Door) cancelOperation(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.Cancel(r.Context(), by(r), r.Param("id"))
+	return d.writeOperation(w, r, http.StatusOK, x, err)
+}
+
+func (d *Door) retryOperation(w http.ResponseWriter, r *web.Request) error {
+	x, err := d.o.Devices.Retry(r.Context(), by(r), r.Param("id"))
+	return d.writeOperation(w, r, http.StatusCreated, x, err)
+}

@@ -1,0 +1,220 @@
+package remote
+
+import (
+	"net/http"
+
+	"godwit/db"
+	"godwit/device"
+	"godwit/ident"
+	"godwit/web"
+)
+
+// A profileJSON is a profile, as its device has reported it.
+type profileJSON struct {
+	ICCID             string `json:"iccid"`
+	EID               string `json:"eid"`
+	DeviceID          string `json:"device_id"`
+	ID                int64  `json:"id"`
+	Carrier           string `json:"carrier,omitempty"`
+	NormalizedCarrier string `json:"normalized_carrier,omitempty"`
+	CodeCarrier       string `json:"code_carrier,omitempty"` // ours
+	Name              string `json:"name,omitempty"`         // ours
+	Status            string `json:"status"`
+	Type              string `json:"type,omitempty"`
+	Customer          int64  `json:"customer_id"`
+	Created           string `json:"created,omitempty"` // ours
+	Updated           string `json:"updated,omitempty"` // ours
+}
+
+func showProfile(x device.Profile, customer int64) any {
+	return profileJSON{
+		ICCID: string(x.ICCID), EID: string(x.EID), DeviceID: string(x.Device), ID: x.Number, Carrier: x.Carrier, NormalizedCarrier: x.NormalizedCarrier,
+		CodeCarrier: x.CodeCarrier, Name: x.Name, Status: x.Status(), Type: x.Type, Customer: customer, Created: at(x.CreatedAt), Updated: at(x.UpdatedAt),
+	}
+}
+
+// A transactionJSON is one action on one eSIM.
+type transactionJSON struct {
+	Transaction string `json:"transaction"`
+	Action      string `json:"action"`
+	Status      string `json:"status"`
+	DeviceID    string `json:"device_id"`
+	EID         string `json:"eid"`
+	ICCID       string `json:"iccid,omitempty"`
+	MessageCode string `json:"message_code,omitempty"`
+	Message     string `json:"message,omitempty"`
+	Customer    int64  `json:"customer_id"`
+	Created     string `json:"created"`
+	Updated     string `json:"updated"`
+}
+
+func showTransaction(x device.Transaction, customer int64) any {
+	return transactionJSON{
+		Transaction: x.ID, Action: string(x.Action), Status: string(x.Status), DeviceID: string(x.Device), EID: string(x.EID), ICCID: string(x.ICCID),
+		MessageCode: x.MessageCode, Message: x.Message, Customer: customer, Created: at(x.CreatedAt), Updated: at(x.UpdatedAt),
+	}
+}
+
+func (d *Door) profiles(customer int64) resource[device.Profile] {
+	return resource[device.Profile]{
+		name: "esim_profiles", schema: numbered(device.ProfileSchema, customer), page: d.o.Devices.ProfilesPage, empty: profileJSON{},
+		show: func(x device.Profile) any { return showProfile(x, customer) },
+	}
+}
+
+func (d *Door) transactions(customer int64) resource[device.Transaction] {
+	return resource[device.Transaction]{
+		name: "esim_transactions", schema: numbered(device.TransactionSchema, customer), page: d.o.Devices.TransactionsPage, empty: transactionJSON{},
+		show: func(x device.Transaction) any { return showTransaction(x, customer) },
+	}
+}
+
+func (d *Door) profileRoutes() web.Routes {
+	return append(web.Routes{
+		{Path: root + "/esim_profiles", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
+		{Path: root + "/esim_profiles/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listProfiles)}},
+		{Path: root + "/esim_profiles/inventory/{iccid}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchProfile)}},
+		{Path: root + "/esim_profiles/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportProfiles)}},
+		{Path: root + "/esim_profiles/download", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.download)}},
+		{Path: root + "/esim_profiles/enable", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.enable)}},
+		{Path: root + "/esim_profiles/disable", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.disable)}},
+		{Path: root + "/esim_profiles/delete", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.remove)}},
+		{Path: root + "/esim_profiles/progress/{tx}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.progress)}},
+		{Path: root + "/esim_profiles/transactions/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listTransactions)}},
+	}, d.operationRoutes()...)
+}
+
+func (d *Door) listProfiles(w http.ResponseWriter, r *web.Request) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return listOf(d, w, r, d.profiles(customer), "")
+}
+
+func (d *Door) exportProfiles(w http.ResponseWriter, r *web.Request) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return exportOf(d, w, r, d.profiles(customer), "")
+}
+
+func (d *Door) fetchProfile(w http.ResponseWriter, r *web.Request) error {
+	iccid, err := iccidKey(r)
+	if err != nil {
+		return err
+	}
+	x, err := d.o.Devices.Profile(r.Context(), r.Caller.Account, iccid)
+	if err != nil {
+		return about(err, "iccid", iccid)
+	}
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, showProfile(x, customer))
+}
+
+func (d *Door) download(w http.ResponseWriter, r *web.Request) error {
+	return d.act(w, r, device.Download)
+}
+func (d *Door) enable(w http.ResponseWriter, r *web.Request) error {
+	return d.act(w, r, device.Enable)
+}
+func (d *Door) disable(w http.ResponseWriter, r *web.Request) error {
+	return d.act(w, r, device.Disable)
+}
+func (d *Door) remove(w http.ResponseWriter, r *web.Request) error {
+	return d.act(w, r, device.Delete)
+}
+
+// target reads which eSIM of which device a request is about, and names it in
+// refusals.
+func (b *body) target() (id device.ID, eid ident.EID, context map[string]any) {
+	context = map[string]any{}
+	text := b.required("device_id")
+	if text != "" {
+		context["device_id"] = text
+		var err error
+		if id, err = device.ParseID(text); err != nil {
+			b.fail("device_id", "is malformed: %v", err)
+		}
+	}
+	if text = b.required("eid"); text != "" {
+		context["eid"] = text
+		if err := ident.EIDForm(text); err != nil {
+			b.fail("eid", "is malformed: %v", err)
+		}
+		eid = ident.EID(text)
+	}
+	return id, eid, context
+}
+
+// iccid reads the profile that a request is about, which may be left out.
+func (b *body) iccid(context map[string]any) ident.ICCID {
+	text := b.word("iccid")
+	if text == "" {
+		return ""
+	}
+	context["iccid"] = text
+	iccid, err := device.ParseICCID(text)
+	if err != nil {
+		b.fail("iccid", "is malformed: %v", err)
+	}
+	return iccid
+}
+
+// act starts one action.
+func (d *Door) act(w http.ResponseWriter, r *web.Request, action device.Action) error {
+	b, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	q := device.ActionRequest{Action: action}
+	var context map[string]any
+	q.Device, q.EID, context = b.target()
+	if action != device.Download {
+		b.required("iccid")
+	}
+	q.ICCID = b.iccid(context)
+	if action == device.Download {
+		q.ActivationCode, q.ConfirmationCode = db.Secret(b.word("activation_code")), db.Secret(b.word("confirmation_code"))
+		if q.ICCID == "" && len(q.ActivationCode) == 0 {
+			b.fail("iccid", "of a registered activation code is required, or an activation_code")
+		}
+	}
+	if b.err != nil {
+		return concerning{b.err, context}
+	}
+	x, err := d.o.Devices.Act(r.Context(), by(r), q)
+	if err != nil {
+		return concerning{err, context}
+	}
+	return d.writeTransaction(w, r, x)
+}
+
+func (d *Door) writeTransaction(w http.ResponseWriter, r *web.Request, x device.Transaction) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, showTransaction(x, customer))
+}
+
+func (d *Door) progress(w http.ResponseWriter, r *web.Request) error {
+	id := r.Param("tx")
+	x, err := d.o.Devices.Transaction(r.Context(), r.Caller.Account, id)
+	if err != nil {
+		return about(err, "transaction", id)
+	}
+	return d.writeTransaction(w, r, x)
+}
+
+func (d *Door) listTransactions(w http.ResponseWriter, r *web.Request) error {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return err
+	}
+	return listOf(d, w, r, d.transactions(customer), "")
+}

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"godwit/db"
@@ -55,23 +56,29 @@ func (l listing[T]) page(ctx context.Context, d *db.DB, account string, spec que
 }
 
 // statement writes the query of a page. PostgreSQL knows how many records match
-// a condition; SQLite does not, and would sort a million to show the first
-// thousand. Where its plan sorts, the matches are counted, up to a bound; beyond
-// it the condition is hidden from the planner, which then reads in order.
+// a condition; SQLite does not: it would sort a million to show the first
+// thousand, or read a million in order to find the one. So the matches are counted, up to a
+// bound, and the planner is left one way.
 func (l listing[T]) statement(ctx context.Context, q db.Query, postgres bool, account string, spec query.Spec) (string, []any, error) {
 	at := strings.LastIndex(l.selects, "from ")
-	columns, from := l.selects[:at], l.selects[at:]
+	columns, from := strings.TrimSpace(l.selects[:at]), l.selects[at:]
 	st := spec.SQL(2)
-	write := func(where string) string {
-		return fmt.Sprintf("%s, %s %s where %s = $1 and %s order by %s limit %d", strings.TrimSpace(columns), st.Column, from, l.account, where, st.OrderBy, st.Limit)
+	write := func(where, order string) string {
+		return fmt.Sprintf("%s, %s %s where %s = $1 and %s order by %s limit %d", columns, st.Column, from, l.account, where, order, st.Limit)
 	}
-	text, args := write(st.Where), append([]any{account}, st.Args...)
+	text, args := write(st.Where, st.OrderBy), append([]any{account}, st.Args...)
 	if postgres || spec.Where == nil {
 		return text, args, nil
 	}
-	sorts, err := planSorts(ctx, q, text, args)
-	if err != nil || !sorts {
-		return text, args, err
+	steps, err := queryAll(ctx, q, func(r row) (step string, err error) {
+		var id, parent, unused int64
+		return step, r.Scan(&id, &parent, &unused, &step)
+	}, "explain query plan "+text, args...)
+	if err != nil {
+		return "", nil, fmt.Errorf("explain: %w", err)
+	}
+	if plan := strings.Join(steps, "\n"); oneValue.MatchString(plan) && !strings.Contains(plan, "ORDER BY") {
+		return text, args, nil // one value's records lie together, in order
 	}
 	condition, of := spec.Where.SQL(2)
 	var matches int
@@ -79,29 +86,21 @@ func (l listing[T]) statement(ctx context.Context, q db.Query, postgres bool, ac
 	if err := q.QueryRowContext(ctx, count, append([]any{account}, of...)...).Scan(&matches); err != nil {
 		return "", nil, err
 	}
+	after, _ := strings.CutPrefix(st.Where, condition)
 	if matches < manyMatches {
-		return text, args, nil
+		// A plus sign takes a column from the planner's sight.
+		return write(condition+plussed(after), plussed(st.OrderBy)), args, nil
 	}
-	rest, _ := strings.CutPrefix(st.Where, condition)
-	return write("(case when " + condition + " then 1 else 0 end) = 1" + rest), args, nil
+	return write("(case when "+condition+" then 1 else 0 end) = 1"+after, st.OrderBy), args, nil
 }
 
-// planSorts reports whether SQLite would gather a query's rows and sort them.
-func planSorts(ctx context.Context, q db.Query, text string, args []any) (bool, error) {
-	steps, err := queryAll(ctx, q, func(r row) (step string, err error) {
-		var id, parent, unused int64
-		return step, r.Scan(&id, &parent, &unused, &step)
-	}, "explain query plan "+text, args...)
-	if err != nil {
-		return false, fmt.Errorf("explain: %w", err)
-	}
-	for _, step := range steps {
-		if strings.Contains(step, "TEMP B-TREE FOR ORDER BY") {
-			return true, nil
-		}
-	}
-	return false, nil
-}
+// oneValue is a step of SQLite's plan that reads the records of one value of an
+// indexed field.
+var oneValue = regexp.MustCompile(`\(account_sid=\? AND \w+=\?`)
+
+var columnName = regexp.MustCompile(`\b[a-z]\.[a-z0-9_]+\b`)
+
+func plussed(text string) string { return columnName.ReplaceAllString(text, "+$0") }
 
 var deviceList = listing[Device]{selectDevice, "d.account_sid", scanDeviceWith, func(d Device) int64 { return micros(d.CreatedAt) }}
 

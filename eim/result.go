@@ -284,6 +284,9 @@ func (s *Server) unsigned(ctx context.Context, tx *db.Tx, e *euicc, t *task, w *
 func (s *Server) apply(ctx context.Context, tx *db.Tx, e *euicc, t *task, result *iot.PackageResult, v *evidence) error {
 	o := judge(t, result.Results)
 	o.evidence, o.results = v, result.Results
+	if again, err := s.withoutRollback(ctx, tx, e, t, &o); err != nil || again {
+		return err
+	}
 	a := fail
 	if o.code == 0 || o.reason == "already_done" {
 		a = succeed

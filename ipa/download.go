@@ -329,13 +329,16 @@ func (p *IPA) deliverOutcomes(ctx context.Context) error {
 		}
 		acknowledged, err := p.provide(ctx, &iot.ProvideEimPackageResult{DownloadResult: o.Result}, "download")
 		if err != nil {
-			if _, refused := errors.AsType[*EsipaError](err); !refused {
+			if !judged(err) {
 				return err
 			}
 			// The eIM has judged: it does not want it.
 		}
+		// Notifications that go to the SM-DP+ directly are the SM-DP+'s to
+		// acknowledge. Besides, eIMs have been seen to acknowledge the result of a
+		// download with a number of their own.
 		sent := map[int64]bool{}
-		if o.Sequence != 0 {
+		if o.Sequence != 0 && p.Indirect {
 			sent[o.Sequence] = true
 		}
 		if err := p.forget(acknowledged, sent); err != nil {

@@ -84,6 +84,16 @@ func answered(err error) bool {
 	return ok
 }
 
+// judged reports whether an error is the eIM's verdict on what it was sent, which
+// the same message will get again: a number, or an HTTP status that says so.
+func judged(err error) bool {
+	if _, ok := errors.AsType[*EsipaError](err); ok {
+		return true
+	}
+	e, ok := errors.AsType[*lpa.ProtocolError](err)
+	return ok && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
+}
+
 // GetEimPackage asks for the next package. The error is an [*EsipaError] when the
 // eIM has none and says another reason than that nothing waits.
 func (c *Client) GetEimPackage(ctx context.Context, q *iot.GetEimPackageRequest) (*iot.GetEimPackageResponse, error) {

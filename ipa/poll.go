@@ -234,21 +234,14 @@ func (p *IPA) deliver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting := map[int64]bool{}
 	for _, der := range results {
 		header, err := iot.ReadResultHeader(der)
-		if err != nil {
-			return err
-		}
-		waiting[header.Sequence] = true
-	}
-	for _, der := range results {
-		header, err := iot.ReadResultHeader(der)
-		if err != nil {
-			return err
+		if err != nil { // one that nobody can read must not stand before the others
+			p.log().Warn("the eUICC holds a result that cannot be read", "err", err)
+			continue
 		}
 		n := header.Sequence
-		if !waiting[n] || p.EimID != "" && header.EimID != p.EimID || time.Now().Before(p.held[n]) {
+		if p.EimID != "" && header.EimID != p.EimID || time.Now().Before(p.held[n]) {
 			continue
 		}
 		acknowledged, err := p.provide(ctx, &iot.ProvideEimPackageResult{PackageResult: der}, fmt.Sprintf("package %d", header.Counter))
@@ -256,7 +249,7 @@ func (p *IPA) deliver(ctx context.Context) error {
 			return err
 		}
 		p.hold(n)
-		if err := p.forget(acknowledged, waiting); err != nil {
+		if err := p.forget(acknowledged, map[int64]bool{n: true}); err != nil {
 			return err
 		}
 	}

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"godwit/euicc"
@@ -277,4 +281,54 @@ func TestStrangerEIMForged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deaf is an HTTP transport through which notifications do not get while it is
+// shut.
+type deaf struct{ shut atomic.Bool }
+
+func (d *deaf) through(next http.RoundTripper) http.RoundTripper { return deafTransport{d, next} }
+
+type deafTransport struct {
+	*deaf
+	next http.RoundTripper
+}
+
+func (d deafTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.shut.Load() && strings.HasSuffix(r.URL.Path, "/"+rsp.FnHandleNotification) {
+		return nil, errors.New("the SM-DP+ is out of reach")
+	}
+	return d.next.RoundTrip(r)
+}
+
+// TestStrangerEIMNumbers has the foreign eIM acknowledge a download with the
+// number of its own queue, which is that of the eUICC's installation result, too,
+// while the SM-DP+ is out of reach: the SM-DP+ hears of the installation all the
+// same.
+func TestStrangerEIMNumbers(t *testing.T) {
+	stranger(t, "GODWIT_OPENIOTRSP_EIM", "")
+	set := sgp26(t, sgp26NIST)
+	p := startServerAs(t, set)
+	w := witnessOf(t, p)
+	f := startForeignEIM(t, sgp26EID, publishedPaths(t)...)
+	o := newOurIPA(t, set, f.url, true, true)
+	var d deaf
+	d.shut.Store(true)
+	o.LPA.HTTP.Transport = d.through(o.LPA.HTTP.Transport)
+	iccid, code := orderOf(t, p, defaultType)
+	downloaded := f.download(sgp26EID, code)
+	o.polls()
+	f.wantDone(downloaded, "")
+	list, err := o.chip.LPA().Retrieve(rsp.NotificationFilter{})
+	if err != nil || len(list) == 0 || !list[0].Installation || list[0].Metadata.Sequence != 1 {
+		for _, n := range list {
+			t.Logf("%s with number %d", n.Metadata.Event, n.Metadata.Sequence)
+		}
+		t.Fatalf("the installation result does not wait in the chip for the SM-DP+ (%v)", err)
+	}
+	d.shut.Store(false)
+	if deliveries, err := o.LPA.Notify(t.Context()); err != nil || slices.ContainsFunc(deliveries, func(d lpa.Delivery) bool { return d.Err != nil }) {
+		t.Fatalf("deliver notifications: %+v, %v", deliveries, err)
+	}
+	w.wantReported(t, string(iccid), "install installed", "install")
 }

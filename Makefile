@@ -13,8 +13,8 @@ DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o godwit ./cmd/godwit
 
-# The agent for devices, static and without anything else; the whole program has
-# one too (godwit agent), where its database can be built.
+# The agent for devices, static and without anything else. The whole program has
+# one too (godwit agent); it is for 64-bit processors.
 AGENTS = amd64 arm64 armv6 armv7 mips mipsle
 
 agents: $(AGENTS:%=dist/godwit-agent-linux-%)

@@ -8,10 +8,23 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # tests concerned say by name that they were skipped.
 DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools curl iproute2 osmo-hlr
 
-.PHONY: build test check race deps clients
+.PHONY: build agents test check race deps clients
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o godwit ./cmd/godwit
+
+# The agent for devices, static and without anything else; the whole program has
+# one too (godwit agent), where its database can be built.
+AGENTS = amd64 arm64 armv6 armv7 mips mipsle
+
+agents: $(AGENTS:%=dist/godwit-agent-linux-%)
+	@ls -l dist
+
+dist/godwit-agent-linux-%: FORCE
+	GOOS=linux GOARCH=$(if $(filter armv%,$*),arm,$*) GOARM=$(patsubst armv%,%,$(filter armv%,$*)) GOMIPS=softfloat \
+	  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/godwit-agent
+
+FORCE:
 
 test: deps clients
 	go run ./db/dbtest/withpostgres go test ./...

@@ -165,7 +165,7 @@ func read(r *http.Request, into any) error {
 		return fault.New(fault.Invalid, "the body has at most %d octets", maxBody)
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return fault.Field(wrong.Field, "must be %s, not %s", kindOf(wrong), wrong.Value)
+		return fault.Field(strings.TrimPrefix(wrong.Field, "reported."), "must be %s, not %s", kindOf(wrong), wrong.Value)
 	}
 	return fault.New(fault.Invalid, "the body is a JSON object: %v", err)
 }
@@ -206,6 +206,9 @@ var dialect = map[fault.Kind]struct {
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal, ok := fault.As(err)
 	told, known := dialect[kindIf(refusal, ok)]
+	if !known && r.Context().Err() != nil {
+		return // nobody listens any more
+	}
 	if !known {
 		slog.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "err", err)
 		write(w, http.StatusInternalServerError, problem{Code: "internal", Message: "internal error"})

@@ -1,99 +1,120 @@
 package explain
 
-import "slices"
-
-// es10Functions are the functions of the eUICC that answer with a number.
-var es10Functions = slices.Concat(sgp22Functions, sgp32Functions)
-
-// Results that several of its functions share.
-var (
-	eimMemory     = row{1, "no room", "The eUICC has no room for another eIM.", Operator, "Delete an eIM that is no longer used.", ""}
-	eimAssociated = row{2, "associated already", "The eUICC has an eIM already (with this identifier).", Operator, "Let the present eIM add or update it; only an eUICC without eIM takes a first one.", ""}
-	eimCI         = row{3, "CI unknown", "The eUICC has no certificate of the CI that the configuration names.", Admin, "Name a CI from the eUICC's signing list, or none.", ""}
-	eimToken      = row{5, "token not valid", "The association token is not one that the eUICC takes: it makes the tokens itself.", Admin, "Leave the token out, or ask for one with -1.", ""}
-	eimCounter    = row{6, "counter out of range", "The counter is above 8388607, or smaller than the one that counts.", Admin, "Give the eIM another key; then the counter may begin anew.", ""}
-	commandFailed = row{7, "command error", "The eUICC cannot make sense of the command.", Admin, "Compare the eIM configuration with SGP.32: it needs a public key or a certificate.", ""}
-	notFallback   = row{6, "no fallback profile", "No profile has the fallback attribute, or the eUICC is not in fallback.", Operator, "Set the fallback attribute by a package first.", ""}
+// Clauses of SGP.32.
+const (
+	clauseEim         = "SGP.32 v1.2, 5.14.5"
+	clauseEimResult   = "SGP.32 v1.2, 5.14.6"
+	clausePackage     = "SGP.32 v1.2, 2.11.2.1"
+	clauseAssociation = "SGP.32 v1.2, 3.5.1"
+	clauseIoT         = "SGP.32 v1.2, 5.9"
+	clauseData        = "SGP.32 v1.2, 2.11.2.2"
 )
 
-// sgp32Functions are those that SGP.32 adds.
-var sgp32Functions = []es10Function{
-	{"add-initial-eim", "AddInitialEim", []string{"addeim", "add-eim"}, "SGP.32 v1.2, 5.9.4", true, []row{
-		eimMemory, eimAssociated, eimCI, eimToken, eimCounter, commandFailed,
+// Results that several functions of SGP.32 share.
+var (
+	inEmergency    = row{104, "emergency call", "The emergency profile is enabled: a call may be under way.", User, "Try again when the emergency profile has been disabled.", ""}
+	commandFailed  = row{7, "command error", "The command is well formed, and yet the eUICC cannot do it in its present state.", Admin, "Ask the eUICC for its state, and compare the command with it.", ""}
+	eimNotFound    = row{1, "no such eIM", "The eUICC is not associated with an eIM of this identifier.", Admin, "Ask for the list of eIMs (listEim), and use an identifier from there.", ""}
+	eimMemory      = row{1, "not enough memory", "The eUICC has no room for another eIM.", Admin, "Delete an eIM that is no longer used.", ""}
+	eimCIUnknown   = row{3, "CI unknown", "The eUICC cannot sign under the CI that the eIM's configuration names.", Admin, "Name a CI from the eUICC's signing list, or none.", ""}
+	eimCounter     = row{6, "counter out of range", "The counter in the configuration is above 8388607, or lower than before without a new key.", Admin, "Begin at a lower counter, with a new key where the eUICC knows the eIM already.", ""}
+	invalidToken   = row{5, "association token refused", "The configuration brings an association token of its own, which only the eUICC makes.", Admin, "Ask for a token with -1, or leave the field out.", ""}
+	eimAssociated  = row{2, "associated already", "The eUICC is associated with an eIM already: with this one, or, for the first one, with any.", Admin, "Have an associated eIM add or update it with a signed package.", ""}
+	fallbackInUse  = row{3, "fallback profile enabled", "The profile that has the fallback attribute is enabled.", Admin, "Enable another profile first.", ""}
+	noFallback     = row{6, "no fallback profile", "No profile has the fallback attribute.", Admin, "Give it to a profile whose owner allows it (setFallbackAttribute).", ""}
+	eidUnknown     = row{2, "EID unknown", "The eIM does not know this eUICC.", Admin, "Register the device with the eIM.", ""}
+	eidMalformed   = row{3, "EID malformed", "The EID in the request is malformed.", DeviceMaker, "Correct the IPA.", ""}
+	eidMissing     = row{4, "EID missing", "The request has no EID, and the eIM cannot find out whose it is.", DeviceMaker, "Correct the IPA.", ""}
+	nothingToReset = row{1, "nothing to delete", "There was nothing to delete.", Nobody, "Nothing is to be done.", ""}
+)
+
+// iotFunctions are the functions and results that SGP.32 adds.
+var iotFunctions = []es10Function{
+	{"eim", "GetEimPackage", []string{"eimpackage"}, clauseEim, false, []row{
+		{1, "nothing to do", "The eIM has no package for this eUICC.", Nobody, "Nothing is to be done; poll again later.", ""},
+		eidUnknown, eidMalformed, eidMissing,
 	}},
-	{"get-certs", "GetCerts", nil, "SGP.32 v1.2, 5.9.5", false, []row{
-		{1, "CI unknown", "The eUICC has no certificate of this CI.", Admin, "Name a CI from the eUICC's signing list, or none.", ""},
+	{"provide", "ProvideEimPackageResult", []string{"eimresult", "provideresult"}, clauseEimResult, false, []row{eidUnknown, eidMalformed, eidMissing}},
+	{"unprocessed", "EimPackageResultError", []string{"iparesult", "eimpackageresulterror"}, clauseEimResult, false, []row{
+		{1, "package malformed", "The IPA could not read the package of the eIM.", Admin, "Compare the package with the specification; the IPA may speak another version.", ""},
+		{2, "package unknown", "The IPA does not know this kind of package.", Admin, "Ask the IPA for its capabilities (BF52, tag A8), and send only what it knows.", ""},
 	}},
-	{"rollback", "ProfileRollback", nil, "SGP.32 v1.2, 5.9.16", true, []row{
-		{1, "not allowed", "The last package did not enable a profile with rollback, or the eIM has its result already.", Nobody, "Nothing is to be done.", ""},
-		catBusy, commandFailed,
+	{"package", "EuiccPackage", []string{"euiccpackage"}, clausePackage, false, []row{
+		{3, "EID differs", "The package is for another eUICC.", Admin, "Send the package to the eUICC whose EID it carries.", ""},
+		{4, "replayed", "The counter of the package is not greater than the last one: the package was executed before.", Admin, "Ask for the results instead of sending the package again.", ""},
+		{6, "counter out of range", "The counter is above 8388607.", Admin, "Give the eIM a new key or association token, which starts the counter again.", ""},
+		{15, "package too long", "The package is longer than the eUICC can take.", Admin, "Send the commands in several packages.", ""},
+		inEmergency,
 	}},
-	{"immediate-enable", "ImmediateEnable", nil, "SGP.32 v1.2, 5.9.17", true, []row{
-		{1, "not allowed", "The eIM did not allow it for profiles of this SM-DP+.", Operator, "Configure immediate enabling by a package, or enable the profile by one.", ""},
-		{4, "no session", "No profile was installed since the eUICC was started.", Operator, "Enable the profile by a package.", ""},
+	{"terminated", "processingTerminated", []string{"processingterminated"}, clausePackage, false, []row{
+		{1, "result too long", "The results so far leave no room for the next one, for example a list of many profiles.", Admin, "Ask for fewer fields or fewer profiles, or send the commands in several packages.", ""},
+		{2, "command unknown or damaged", "The eUICC could not process a command and stopped there; those before it were executed.", Admin, "Compare the command with the specification; the eUICC may speak another version.", ""},
+		{3, "interrupted", "The execution was interrupted, for example by a loss of power; the commands before were executed.", Admin, "Ask for the state of the profiles, and send what is missing in a new package.", ""},
+	}},
+	{"immediate", "ConfigureImmediateEnable", []string{"configureimmediate", "configureimmediateprofileenabling"}, clauseIoT, true, []row{
+		{1, "not enough memory", "The eUICC has no room for the configuration.", EUICCMaker, "Leave out the address and the OID of the SM-DP+.", ""},
+		eimAssociated, commandFailed,
+	}},
+	{"immediate enable", "ImmediateEnable", []string{"immediateenable"}, clauseIoT, true, []row{
+		{1, "not allowed", "Immediate enabling is not configured, or not for the SM-DP+ that the profile came from.", Admin, "Configure it (configureImmediateEnable), or enable the profile with a package.", ""},
+		{4, "no installation before", "No profile was installed since the last reset or challenge.", DeviceMaker, "Ask right after the installation, or have the eIM enable the profile.", ""},
 		catBusy,
 	}},
-	{"fallback", "ExecuteFallbackMechanism", nil, "SGP.32 v1.2, 5.9.21", true, []row{
+	{"add eim", "AddEim", []string{"addeim", "addinitialeim"}, clauseAssociation, true, []row{
+		eimMemory, eimAssociated, eimCIUnknown, invalidToken, eimCounter, commandFailed,
+	}},
+	{"delete eim", "DeleteEim", []string{"deleteeim"}, clauseAssociation, true, []row{
+		eimNotFound,
+		{2, "done, no eIM is left", "The last eIM was deleted. Whoever holds the device can associate another one now.", Admin, "Associate an eIM before the device leaves your hands, if that was not intended.", ""},
+		commandFailed,
+	}},
+	{"update eim", "UpdateEim", []string{"updateeim"}, clauseAssociation, true, []row{eimNotFound, eimCIUnknown, eimCounter, commandFailed}},
+	{"list eim", "ListEim", []string{"listeim"}, clauseAssociation, false, nil},
+	{"rollback", "RollbackProfile", nil, clausePackage, true, nil},
+	{"profile rollback", "ProfileRollback", []string{"profilerollback"}, clauseIoT, true, []row{
+		{1, "not allowed", "The eIM did not allow to go back, or it has the result of the change already.", Nobody, "Nothing is to be done; the profile stays.", ""},
+		catBusy, commandFailed,
+	}},
+	{"set fallback", "SetFallbackAttribute", []string{"setfallback"}, clausePackage, true, []row{
+		notFound,
+		{2, "fallback not allowed", "The owner of the profile does not let it be the fallback profile (fallbackAllowed in its metadata).", Operator, "Choose another profile, or order one with fallbackAllowed.", ""},
+		fallbackInUse,
+	}},
+	{"unset fallback", "UnsetFallbackAttribute", []string{"unsetfallback"}, clausePackage, true, []row{
+		{2, "no fallback profile", "No profile has the fallback attribute.", Nobody, "Nothing is to be done.", ""},
+		fallbackInUse, commandFailed,
+	}},
+	{"fallback", "ExecuteFallbackMechanism", []string{"executefallback"}, clauseIoT, true, []row{
 		{2, "not disabled", "The fallback profile is enabled already.", Nobody, "Nothing is to be done.", ""},
-		catBusy, notFallback, commandFailed,
-		{104, "emergency call", "An emergency call is under way.", User, "Wait until it has ended.", ""},
+		catBusy, noFallback, commandFailed, inEmergency,
 	}},
-	{"return-from-fallback", "ReturnFromFallback", nil, "SGP.32 v1.2, 5.9.22", true, []row{catBusy, notFallback, commandFailed}},
-}
-
-// eimUndefined is the error without a reason of all functions of an eIM.
-var eimUndefined = row{127, "undefined error", "The eIM gave no reason.", Admin, "Look at the log of the eIM.", ""}
-
-// esipaFunctions are functions of an eIM that answer with a number.
-var esipaFunctions = []es10Function{
-	{"eim-result", "ProvideEimPackageResult", nil, "SGP.32 v1.2, 5.14.6", false, []row{
-		{2, "EID unknown", "The eIM does not know the eUICC.", Operator, "Register the device, or its EID, with the eIM that it asks.", ""},
-		{3, "EID not valid", "The eIM does not take the EID for one.", DeviceMaker, "Compare the EID with the one that is printed; its last two digits are check digits.", ""},
-		{4, "EID missing", "The request had no EID, and the eIM could not find it out from the result.", DeviceMaker, "The IPA has to send the EID.", ""},
+	{"return from fallback", "ReturnFromFallback", []string{"returnfromfallback"}, clauseIoT, true, []row{catBusy, noFallback, commandFailed}},
+	{"emergency", "EnableEmergencyProfile", []string{"enableemergency"}, clauseIoT, true, []row{
+		{2, "not disabled", "The emergency profile is enabled already.", Nobody, "Nothing is to be done.", ""},
+		catBusy,
+		{8, "no emergency profile", "No profile on the eUICC is an emergency profile (ecallIndication in its metadata).", Operator, "Order one for the device.", ""},
 	}},
-	{"eim-initiate", "InitiateAuthentication", nil, "SGP.32 v1.2, 5.14.1", false, []row{
-		{1, "address not valid", "The SM-DP+ does not have the address.", Operator, "Compare the activation code with the one from the SM-DP+.", ""},
-		{2, "eUICC too old", "The SM-DP+ does not support the version of the eUICC.", Admin, "Use another SM-DP+ for this eUICC.", ""},
-		{3, "no common CI", "SM-DP+ and eUICC have no CI in common.", Admin, "Give the SM-DP+ a certificate of a CI that the eUICC knows.", ""},
-		{50, "another SM-DP+", "The address is not the one of the order at the eIM.", Admin, "Compare the activation code of the order.", ""},
-		{51, "another OID", "The SM-DP+ has another object identifier than the activation code says.", Operator, "Compare the OID in the activation code with that of the SM-DP+.", ""},
-		{52, "order unknown", "The eIM does not know the download that the IPA speaks of.", Operator, "Order the download again.", ""},
+	{"end emergency", "DisableEmergencyProfile", []string{"disableemergency"}, clauseIoT, true, []row{
+		{2, "not enabled", "The emergency profile is not enabled.", Nobody, "Nothing is to be done.", ""},
+		catBusy,
 	}},
-	{"eim-authenticate", "AuthenticateClient", nil, "SGP.32 v1.2, 5.14.2", false, []row{
-		{6, "matching ID refused", "The SM-DP+ does not know the matching identifier, or it was used.", Operator, "Order again and use the new activation code.", ""},
-		{7, "another EID", "The order at the SM-DP+ is for another eUICC.", Operator, "Order for this EID.", ""},
-		{8, "no profile fits", "The SM-DP+ has no profile for this eUICC or device.", Operator, "Order a profile that fits.", ""},
-		{10, "transaction unknown", "The SM-DP+ does not know the transaction; it took too long.", Nobody, "The IPA tries again.", ""},
-		{11, "not enough memory", "The eUICC has not enough free memory.", User, "Delete a profile that is no longer used.", ""},
-		{50, "policy rules not allowed", "The eIM does not allow the policy rules of the profile.", Operator, "Order a profile without the rules.", ""},
+	{"data", "IpaEuiccData", []string{"ipaeuiccdata", "ipadata"}, clauseData, false, []row{
+		{1, "tag list refused", "The request asks for something that it cannot be asked for: the EID and the list of profiles are not in this answer.", Admin, "Correct the tag list; ask for profiles with a package (listProfileInfo).", ""},
+		{5, "CI not found", "The eUICC has no certificate under the CI that was named.", Admin, "Name a CI from the eUICC's signing list, or none.", ""},
+		inEmergency,
 	}},
-	{"eim-get-profile", "GetBoundProfilePackage", nil, "SGP.32 v1.2, 5.14.3", false, []row{
-		{2, "confirmation code missing", "The SM-DP+ wants a confirmation code, and there is none.", Operator, "Give the code with the order.", ""},
-		{3, "confirmation code wrong", "The SM-DP+ refused the confirmation code.", Operator, "Compare the code with the one from the operator.", ""},
-		{4, "too many wrong codes", "The SM-DP+ has ended the order.", Operator, "Order again.", ""},
-		{6, "order expired", "The SM-DP+ has ended the order.", Operator, "Order again.", ""},
-		{50, "metadata differ", "The package is not what the SM-DP+ offered.", Admin, "Order again.", ""},
-		{95, "transaction unknown", "The SM-DP+ does not know the transaction; it took too long.", Nobody, "The IPA tries again.", ""},
+	{"trigger", "ProfileDownloadTrigger", []string{"profiledownloadtrigger", "downloadtrigger"}, "SGP.32 v1.2, 2.11.2.3", false, []row{inEmergency}},
+	{"get certs", "GetCerts", []string{"getcerts"}, clauseIoT, false, []row{
+		{1, "CI unknown", "The eUICC has no certificate under this CI.", DeviceMaker, "Name a CI from the eUICC's signing list, or none.", ""},
 	}},
-}
-
-// ESipa explains the number that a function of an eIM answered with, by the name
-// of the function in SGP.32.
-func ESipa(function string, n int) (Entry, bool) {
-	if function == "GetEimPackage" {
-		return ES10(function, n)
-	}
-	for i := range esipaFunctions {
-		f := &esipaFunctions[i]
-		if f.full != function {
-			continue
-		}
-		e, ok := lookup(f.results, f.name, n)
-		if !ok && n == eimUndefined.n {
-			e, ok = eimUndefined.entry(f.name), true
-		}
-		e.Clause = f.clause
-		return e, ok
-	}
-	return Entry{}, false
+	{"connectivity", "GetConnectivityParameters", []string{"connectivityparameters"}, clauseIoT, false, []row{
+		{1, "no parameters", "No profile is enabled, or the enabled one brings no parameters.", Nobody, "Use the parameters that the device is configured with.", ""},
+	}},
+	{"reset eim", "ResetEimConfigData", []string{"reseteim"}, clauseIoT, true, []row{
+		nothingToReset,
+		{2, "not supported", "The eUICC does not let its eIMs be reset.", EUICCMaker, "Have an associated eIM delete them.", ""},
+	}},
+	{"reset immediate", "ResetImmediateEnableConfig", []string{"resetimmediate"}, clauseIoT, true, []row{
+		{1, "not supported", "The eUICC does not let this configuration be reset.", EUICCMaker, "Have the eIM configure it anew.", ""},
+	}},
 }

@@ -14,8 +14,9 @@ import (
 	"godwit/rsp"
 )
 
-// maxAttempts is how often one download is begun: losses of power count.
-const maxAttempts = 4
+// maxAttempts is how often one download is begun: losses of network and of power
+// count. The pauses of [IPA.Run] are between them.
+const maxAttempts = 8
 
 // maxOutcomes is how many delivered results are remembered, so that a trigger that
 // comes again gets its result again.
@@ -85,12 +86,6 @@ func (p *IPA) download(ctx context.Context) error {
 		}
 		// The chip was interrupted, perhaps before it had a word.
 		d.Run = rsp.TransactionID{}
-		if d.Word != nil {
-			if err := p.save(); err != nil {
-				return err
-			}
-			p.notify(ctx) // the SM-DP+ may let the eUICC try again once it knows
-		}
 	}
 	failed := &iot.DownloadResult{TransactionID: t.TransactionID, Reason: new(iot.DataUndefined)}
 	if d.Attempts >= maxAttempts {
@@ -105,7 +100,9 @@ func (p *IPA) download(ctx context.Context) error {
 	case p.stale:
 		return err
 	case p.state.Download == nil: // the chip has spoken
-		p.notify(ctx)
+		if !p.Indirect {
+			p.notify(ctx)
+		}
 		return nil
 	case err == nil:
 		return p.finish(failed, nil, errors.New("the download ended without a result"))
@@ -231,8 +228,10 @@ func (p *IPA) installed(t *iot.DownloadTrigger, r *lpa.Result) error {
 	return p.immediate(r)
 }
 
-// word looks for what the chip said of a run that was interrupted. That it was
-// interrupted is the result only when the download cannot be repeated.
+// word looks for what the chip said of a run that was interrupted. That its power
+// was lost is the result only when the download cannot be repeated. Nobody hears
+// of it before: an order that was reported as failed is at its end at most
+// servers.
 func (p *IPA) word(t *iot.DownloadTrigger, run rsp.TransactionID) (found bool, err error) {
 	list, err := p.LPA.Chip.Retrieve(rsp.NotificationFilter{})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,6 +33,7 @@ type scriptedEIM struct {
 	retry     string                // Retry-After
 	unknown   bool                  // the EID
 	deaf      bool                  // acknowledges nothing
+	stuck     bool                  // hands out the same package for ever
 	keepsCode bool                  // download data stay here: ctxParams1 comes from the eIM
 	binding   map[string]int        // how often each was used
 	lose      func(after bool) bool // loses requests, or answers
@@ -47,6 +49,34 @@ type task struct {
 
 func newScriptedEIM(w *world) *scriptedEIM {
 	return &scriptedEIM{w: w, done: map[string]*task{}, binding: map[string]int{}}
+}
+
+// set changes what the eIM does.
+func (e *scriptedEIM) set(change func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	change()
+}
+
+// asked returns the polls so far.
+func (e *scriptedEIM) asked() []iot.GetEimPackageRequest {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.polls)
+}
+
+// waiting returns how many packages wait.
+func (e *scriptedEIM) waiting() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.queue)
+}
+
+// count returns how often a task was handed out, and how many results it has.
+func (t *task) count(w *world) (handed, results int) {
+	w.eim.mu.Lock()
+	defer w.eim.mu.Unlock()
+	return t.handed, len(t.results)
 }
 
 func newID() []byte {
@@ -99,14 +129,17 @@ func (e *scriptedEIM) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the caller is gone
 	}
-	if e.lose != nil && e.lose(false) {
+	e.mu.Lock()
+	lose, retry, status := e.lose, e.retry, e.status
+	e.mu.Unlock()
+	if lose != nil && lose(false) {
 		panic(http.ErrAbortHandler)
 	}
-	if e.retry != "" {
-		out.Header().Set("Retry-After", e.retry)
+	if retry != "" {
+		out.Header().Set("Retry-After", retry)
 	}
-	if e.status != 0 {
-		http.Error(out, "as ordered", e.status)
+	if status != 0 {
+		http.Error(out, "as ordered", status)
 		return
 	}
 	if r.Header.Get("User-Agent") != iot.UserAgent || r.Header.Get(rsp.HeaderProtocol) != iot.Protocol {
@@ -128,17 +161,18 @@ func (e *scriptedEIM) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		e.w.Errorf("%T: %v", q, err)
 	}
-	if e.lose != nil && e.lose(true) {
+	if lose != nil && lose(true) {
 		panic(http.ErrAbortHandler)
 	}
+	e.mu.Lock()
+	e.binding[map[bool]string{true: "ASN.1", false: "JSON"}[asn1]]++
+	e.mu.Unlock()
 	switch {
 	case p == nil:
 		out.WriteHeader(http.StatusNoContent)
 	case asn1:
-		e.binding["ASN.1"]++
 		_, _ = out.Write(iot.AppendASN1Response(nil, p)) // the caller may be gone
 	default:
-		e.binding["JSON"]++
 		_, _ = out.Write(iot.MarshalJSONResponse(p))
 	}
 }
@@ -220,7 +254,7 @@ func (e *scriptedEIM) end(id string, result []byte) {
 		e.w.Errorf("a result of an order that nobody gave: %x", id)
 		return
 	}
-	if len(e.queue) > 0 && e.queue[0] == t {
+	if len(e.queue) > 0 && e.queue[0] == t && !e.stuck {
 		e.queue = e.queue[1:]
 	}
 	for _, known := range t.results {

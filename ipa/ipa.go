@@ -61,8 +61,9 @@ type IPA struct {
 	// can lose the result of a download.
 	Journal Journal
 
-	// Connect, if set, makes the client when the eUICC's associations change: of
-	// the eIM that was used, as long as it is there, else of the first.
+	// Connect, if set, makes the client, when there is none and when the eUICC's
+	// associations change: of the eIM with EimID, as long as it is there, else of
+	// the first.
 	Connect func(*iot.EimConfiguration) (*Client, error)
 	// EimID is the eIM that ESipa leads to. Results of other eIMs are left alone.
 	// Empty: there is one.
@@ -103,6 +104,8 @@ type IPA struct {
 	state *state     // of the journal, nil until it was read
 	stale bool       // the journal knows better than state
 	held  map[int64]time.Time
+	last  []byte // what the eIM handed out last
+	again bool   // and it was that before
 
 	notifyFailures int
 	notifyAfter    time.Time
@@ -125,7 +128,7 @@ type state struct {
 
 // open reads the journal when it was not read or left doubt.
 func (p *IPA) open() error {
-	if p.state != nil && !p.stale {
+	if p.state != nil && !p.stale && p.ESipa != nil {
 		return nil
 	}
 	if err := p.check(); err != nil {
@@ -139,6 +142,9 @@ func (p *IPA) open() error {
 		return err
 	}
 	p.state, p.stale = s, false
+	if p.ESipa == nil {
+		return p.reconnect()
+	}
 	return nil
 }
 
@@ -173,7 +179,7 @@ func (p *IPA) step(s Step, about string, run func() error) error {
 // act, next step.
 func Explain(err error) (explain.Entry, bool) {
 	if e, ok := errors.AsType[*EsipaError](err); ok {
-		return explain.ESipa(e.Function, int(e.Code))
+		return explain.ES10(e.Function, int(e.Code))
 	}
 	return lpa.Explain(err)
 }

@@ -1,6 +1,7 @@
 package ipa
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ func (p *IPA) Poll(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	handed := slices.Concat(answer.EUICCPackage, answer.DataRequest, answer.DownloadTrigger)
+	p.again = len(handed) > 0 && bytes.Equal(handed, p.last)
+	p.last = handed
 	switch {
 	case answer.EUICCPackage != nil:
 		err = p.load(ctx, answer.EUICCPackage)
@@ -312,20 +316,19 @@ func (p *IPA) reconnect() error {
 		if err != nil {
 			return err
 		}
+		if len(eims) == 0 {
+			if p.ESipa == nil {
+				return errors.New("the eUICC is not associated with an eIM")
+			}
+			p.state.Reconnect = false // the last eIM still gets its results
+			return p.save()
+		}
 		at := slices.IndexFunc(eims, func(c iot.EimConfiguration) bool { return c.ID == p.EimID })
-		if at < 0 {
-			at = 0
+		client, err := p.Connect(&eims[max(at, 0)])
+		if err != nil {
+			return err
 		}
-		if len(eims) > 0 {
-			client, err := p.Connect(&eims[at])
-			if err != nil {
-				return err
-			}
-			p.ESipa = client
-			if p.EimID != "" {
-				p.EimID = eims[at].ID
-			}
-		}
+		p.ESipa, p.EimID = client, eims[max(at, 0)].ID
 		p.state.Reconnect = false
 		return p.save()
 	})

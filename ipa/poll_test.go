@@ -376,7 +376,7 @@ func TestLocalChange(t *testing.T) {
 		w.start() // the news survives
 		w.settle()
 		w.settle()
-		polls := w.eim.polls
+		polls := w.eim.asked()
 		if len(polls) < 2 || !polls[0].StateChanged || polls[0].Cause == nil || *polls[0].Cause != iot.CauseLocal || polls[len(polls)-1].StateChanged {
 			t.Errorf("polls %+v", polls)
 		}

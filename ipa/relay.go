@@ -103,5 +103,5 @@ func (r *relay) CancelSession(ctx context.Context, q *rsp.CancelSessionES9Reques
 	if err != nil {
 		return err
 	}
-	return refused("CancelSession", rsp.TagCancelSession, &p.Refused)
+	return refused("CancelSession (ES9+)", rsp.TagCancelSession, &p.Refused)
 }

@@ -18,7 +18,9 @@ const (
 // Run polls until the context ends, and returns nil then: at once while packages
 // come, after the interval when none did, and with growing pauses when something
 // failed. Pauses vary by chance, so that devices that started together do not
-// stay together. An eIM that names a time (Retry-After) is not asked before.
+// stay together. An eIM that names a time (Retry-After) is not asked before, and
+// one that hands out the same package again and again is not asked faster than
+// one that fails.
 func (p *IPA) Run(ctx context.Context) error {
 	if err := p.check(); err != nil {
 		return err
@@ -35,13 +37,17 @@ func (p *IPA) Run(ctx context.Context) error {
 			pause = p.backoff(failures)
 			failures++
 			p.log().Warn("poll failed", "err", err, "failures", failures, "pause", pause)
+		case more && p.again:
+			pause = p.backoff(failures)
+			failures++
+			p.log().Warn("the eIM hands out a package that it had the result of", "pause", pause)
 		case more:
 			failures, pause = 0, 0
 		default:
 			failures = 0
 		}
-		if wanted := p.ESipa.takePause(); wanted > pause {
-			pause = wanted
+		if p.ESipa != nil {
+			pause = max(pause, p.ESipa.takePause())
 		}
 		if pause > 0 {
 			p.log().Debug("waiting", "pause", pause)
@@ -129,7 +135,7 @@ func (p *IPA) check() error {
 		return errors.New("the IPA has no chip")
 	case p.LPA == nil || p.LPA.Chip == nil:
 		return errors.New("the IPA has no LPA with a chip")
-	case p.ESipa == nil:
+	case p.ESipa == nil && p.Connect == nil:
 		return errors.New("the IPA has no eIM")
 	}
 	return nil

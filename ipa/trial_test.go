@@ -3,6 +3,7 @@ package ipa_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"godwit/iot"
 	"godwit/ipa"
 	"godwit/lpa"
+	"godwit/rsp"
 )
 
 // inBubble runs a test for both kinds of chips in a time of its own.
@@ -138,8 +140,8 @@ func TestTrialStopped(t *testing.T) {
 		stop = w.run(t)
 		time.Sleep(10 * time.Minute)
 		stop()
-		if w.enabled() != p[0] || len(order.results) != 1 {
-			t.Errorf("%s is enabled, %d results", w.enabled(), len(order.results))
+		if _, results := order.count(w); w.enabled() != p[0] || results != 1 {
+			t.Errorf("%s is enabled, %d results", w.enabled(), results)
 		}
 	})
 }
@@ -171,7 +173,7 @@ func TestFallback(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		stop()
 		heard := false
-		for _, q := range w.eim.polls {
+		for _, q := range w.eim.asked() {
 			heard = heard || q.StateChanged && q.Cause != nil && *q.Cause == iot.CauseFallback
 		}
 		if !heard {
@@ -216,7 +218,7 @@ func TestImmediateEnable(t *testing.T) {
 					t.Errorf("%q is enabled", w.enabled())
 				}
 				heard := false
-				for _, q := range w.eim.polls {
+				for _, q := range w.eim.asked() {
 					heard = heard || q.StateChanged && q.Cause != nil && *q.Cause == iot.CauseImmediateEnable
 				}
 				if heard != c.want {
@@ -231,19 +233,24 @@ func TestImmediateEnable(t *testing.T) {
 // when it has nothing; work is taken at once; it stops when it is told to.
 func TestRun(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
+		p := w.install(1)
 		w.device.Interval, w.device.Backoff, w.device.MaxBackoff = 10*time.Minute, 4*time.Second, time.Minute
 		var down atomic.Bool
+		var mu sync.Mutex
 		var tries []time.Time
 		down.Store(true)
 		w.network = func(host string) error {
 			if !down.Load() {
 				return nil
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			tries = append(tries, time.Now())
 			return errLost
 		}
 		stop := w.run(t)
 		time.Sleep(10 * time.Minute)
+		mu.Lock()
 		for i := 2; i < len(tries); i++ {
 			pause := tries[i].Sub(tries[i-1])
 			most := min(4*time.Second<<(i-1), time.Minute)
@@ -254,42 +261,75 @@ func TestRun(t *testing.T) {
 		if len(tries) < 10 {
 			t.Errorf("%d tries", len(tries))
 		}
+		mu.Unlock()
 		down.Store(false)
 		time.Sleep(time.Minute)
 		w.device.SetInterval(20 * time.Minute)
-		first := len(w.eim.polls)
+		first := len(w.eim.asked())
 		if first == 0 {
 			t.Fatal("no poll came")
 		}
 		time.Sleep(12 * time.Minute) // the interval that was set before
 		time.Sleep(23 * time.Minute)
-		if got := len(w.eim.polls) - first; got != 2 {
+		if got := len(w.eim.asked()) - first; got != 2 {
 			t.Errorf("%d polls in 35 minutes", got)
 		}
 		// Work is taken together.
-		p := w.install(1)
 		for range 5 {
 			w.eim.psmo(enable(p[0], false))
 		}
 		w.device.Wake()
 		synctest.Wait()
-		if len(w.eim.queue) != 0 {
-			t.Errorf("%d packages wait", len(w.eim.queue))
+		if w.eim.waiting() != 0 {
+			t.Errorf("%d packages wait", w.eim.waiting())
 		}
 		// An eIM that asks for an hour gets it.
-		w.eim.retry = "3600"
+		w.eim.set(func() { w.eim.retry = "3600" })
 		w.device.Wake()
 		synctest.Wait()
-		before := len(w.eim.polls)
+		before := len(w.eim.asked())
 		time.Sleep(59 * time.Minute)
-		if got := len(w.eim.polls) - before; got != 0 {
+		if got := len(w.eim.asked()) - before; got != 0 {
 			t.Errorf("%d polls while the eIM wanted none", got)
 		}
 		time.Sleep(2 * time.Minute)
-		if got := len(w.eim.polls) - before; got != 1 {
+		if got := len(w.eim.asked()) - before; got != 1 {
 			t.Errorf("%d polls after the eIM's hour", got)
 		}
 		stop()
+	})
+}
+
+// TestStuckEIM: an eIM that does not get on is not asked without pause.
+func TestStuckEIM(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		p := w.install(1)
+		w.eim.stuck = true
+		order := w.eim.psmo(enable(p[0], false))
+		stop := w.run(t)
+		time.Sleep(time.Hour)
+		stop()
+		handed, results := order.count(w)
+		if handed < 5 || handed > 30 {
+			t.Errorf("the package was fetched %d times in an hour", handed)
+		}
+		if results == 0 || w.enabled() != p[0] || w.dp.events(rsp.EventEnable) > 1 {
+			t.Errorf("%d results, %q is enabled", results, w.enabled())
+		}
+	})
+}
+
+// TestConnect: an IPA that was given no client makes the one of its chip's eIM.
+func TestConnect(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.device.ESipa, w.device.EimID = nil, ""
+		w.device.Connect = func(c *iot.EimConfiguration) (*ipa.Client, error) {
+			return ipa.NewClient(c, ipa.Trust{Dial: w.dial})
+		}
+		w.settle()
+		if len(w.eim.asked()) == 0 || w.device.EimID != eimID {
+			t.Errorf("%d polls at %q", len(w.eim.asked()), w.device.EimID)
+		}
 	})
 }
 

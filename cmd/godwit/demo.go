@@ -126,8 +126,8 @@ func (d *demo) serve(ctx context.Context) (chan error, error) {
 	return served, nil
 }
 
-// A handset of the demonstration: a chip and its assistant.
-type handset struct {
+// A demoDevice is a device of the demonstration: a chip and its assistant.
+type demoDevice struct {
 	card *euicc.Card
 	lpa  *lpa.LPA
 }
@@ -187,7 +187,7 @@ func (d *demo) play(ctx context.Context) error {
 
 // device makes a software eUICC under the test CI, with an assistant that
 // trusts that CI.
-func (d *demo) device(name string) (*handset, error) {
+func (d *demo) device(name string) (*demoDevice, error) {
 	digits := make([]byte, 11)
 	rand.Read(digits)
 	eid, err := ident.NewEID(trust.EIDPrefix + fmt.Sprintf("%022d", uint64(digits[0])<<48|uint64(time.Now().UnixNano())))
@@ -210,7 +210,7 @@ func (d *demo) device(name string) (*handset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &handset{card: card, lpa: &lpa.LPA{Chip: chip, HTTP: lpa.NewHTTPClient(lpa.Trust{Roots: roots})}}, nil
+	return &demoDevice{card: card, lpa: &lpa.LPA{Chip: chip, HTTP: lpa.NewHTTPClient(lpa.Trust{Roots: roots})}}, nil
 }
 
 // reserved is an ESimProfile as the API shows it.
@@ -249,7 +249,7 @@ func (d *demo) available(p *reserved) error {
 
 // download has the device fetch and install the profile, and checks that
 // everybody learnt the truth about it.
-func (d *demo) download(ctx context.Context, to *handset, p *reserved, q lpa.Request) error {
+func (d *demo) download(ctx context.Context, to *demoDevice, p *reserved, q lpa.Request) error {
 	result, err := to.lpa.Download(ctx, q)
 	if err != nil {
 		return err
@@ -325,7 +325,7 @@ func (d *demo) activate(p *reserved) error {
 }
 
 // enable switches the profile on and delivers the eUICC's notification.
-func (d *demo) enable(ctx context.Context, on *handset, p *reserved) error {
+func (d *demo) enable(ctx context.Context, on *demoDevice, p *reserved) error {
 	if err := on.lpa.Chip.Enable(rsp.Selector{ICCID: ident.ICCID(p.ICCID)}, true); err != nil {
 		return err
 	}
@@ -344,7 +344,7 @@ func (d *demo) enable(ctx context.Context, on *handset, p *reserved) error {
 
 // challenge has the USIM authenticate towards the network, and a Sim that is not
 // active refused.
-func (d *demo) challenge(ctx context.Context, on *handset, active, other *reserved) error {
+func (d *demo) challenge(ctx context.Context, on *demoDevice, active, other *reserved) error {
 	app := d.server.app
 	personal, err := app.smdp.Personal(ctx, ident.ICCID(active.ICCID))
 	if err != nil {

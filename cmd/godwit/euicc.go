@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"godwit/euicc"
 	"godwit/ident"
+	"godwit/iot"
 	"godwit/pki"
 	"godwit/rsp"
 	"godwit/trust"
@@ -24,11 +26,12 @@ import (
 
 // euiccCommand makes software eUICCs and lets foreign assistants talk to them.
 type euiccCommand struct {
-	New  euiccNewCommand  `cmd:"" help:"Make a software eUICC."`
-	Info euiccInfoCommand `cmd:"" help:"Show an eUICC: EID, CIs, memory."`
-	List euiccListCommand `cmd:"" help:"List its profiles."`
-	Exec euiccExecCommand `cmd:"" help:"Run a program that speaks lpac's stdio APDU driver, and answer it: godwit euicc exec --dir DIR -- lpac profile list"`
-	PCSC euiccPCSCCommand `cmd:"" name:"pcsc" help:"Put the eUICC into a virtual PC/SC reader (vsmartcard's vpcd)."`
+	New   euiccNewCommand   `cmd:"" help:"Make a software eUICC."`
+	Info  euiccInfoCommand  `cmd:"" help:"Show an eUICC: EID, CIs, memory."`
+	List  euiccListCommand  `cmd:"" help:"List its profiles."`
+	Exec  euiccExecCommand  `cmd:"" help:"Run a program that speaks lpac's stdio APDU driver, and answer it: godwit euicc exec --dir DIR -- lpac profile list"`
+	Stdio euiccStdioCommand `cmd:"" name:"stdio" help:"Answer lpac's stdio APDU protocol: requests on standard input, answers on standard output, for an agent's --card exec:."`
+	PCSC  euiccPCSCCommand  `cmd:"" name:"pcsc" help:"Put the eUICC into a virtual PC/SC reader (vsmartcard's vpcd)."`
 }
 
 type euiccFlags struct {
@@ -50,6 +53,8 @@ type euiccNewCommand struct {
 	Memory    int      `help:"Memory for profiles, in kilobytes." default:"512" placeholder:"KB"`
 	ForbidPPR []int    `name:"forbid-ppr" help:"Policy rules that the eUICC takes from no profile: 1, 2." placeholder:"N"`
 	NoTest    bool     `help:"Refuse profiles of class test."`
+	IoT       bool     `name:"iot" help:"Make an eUICC of SGP.32, which takes its orders from eIMs."`
+	Eim       []string `name:"eim" help:"Configuration of an eIM that an IoT eUICC is associated with (EimConfigurationData, DER or base64)." type:"existingfile" placeholder:"FILE"`
 }
 
 func (c euiccNewCommand) Run() error {
@@ -58,6 +63,7 @@ func (c euiccNewCommand) Run() error {
 		return err
 	}
 	config.DefaultDP, config.RootDS, config.NoTestProfiles = c.DefaultDP, c.RootDS, c.NoTest
+	config.IoT = c.IoT
 	if c.Memory < 16 || c.Memory > 1<<20 {
 		return fmt.Errorf("--memory is 16 to %d kilobytes, not %d", 1<<20, c.Memory)
 	}
@@ -67,6 +73,13 @@ func (c euiccNewCommand) Run() error {
 			return fmt.Errorf("--forbid-ppr is 1 or 2, not %d", n)
 		}
 		config.ForbiddenPPR |= rsp.PPR(1) << n
+	}
+	for _, name := range c.Eim {
+		eim, err := readEimConfiguration(name)
+		if err != nil {
+			return err
+		}
+		config.Eims = append(config.Eims, *eim)
 	}
 	card, err := euicc.New(c.Dir, config)
 	if err != nil {
@@ -183,6 +196,22 @@ func readGSMACertificate(name string) (*pki.Certificate, error) {
 	return certificates[0], nil
 }
 
+// readEimConfiguration reads what an eIM gives out for its association.
+func readEimConfiguration(name string) (*iot.EimConfiguration, error) {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if text, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(content)), "")); err == nil {
+		content = text
+	}
+	eim, err := iot.ParseEimConfiguration(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return eim, nil
+}
+
 type euiccInfoCommand struct {
 	euiccFlags
 	JSON bool `name:"json" help:"Print JSON."`
@@ -196,11 +225,15 @@ func (c euiccInfoCommand) Run() error {
 	defer card.Close()
 	s := card.Status()
 	if c.JSON {
-		return printJSON(map[string]any{
+		out := map[string]any{
 			"eid": s.EID, "svn": s.SVN.String(), "verification_cis": ciNames(s.CIs), "signing_cis": ciNames(s.SigningCIs),
 			"default_smdp": s.DefaultDP, "root_smds": s.RootDS, "memory": s.Memory, "free": s.Free,
-			"profiles": s.Profiles, "notifications": s.Notifications,
-		})
+			"profiles": s.Profiles, "notifications": s.Notifications, "iot": s.IoT,
+		}
+		if s.IoT {
+			out["eims"], out["package_results"], out["fallback"] = eimsForJSON(s.Eims), s.Results, s.Fallback
+		}
+		return printJSON(out)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "EID\t%s\n", s.EID)
@@ -212,7 +245,42 @@ func (c euiccInfoCommand) Run() error {
 	fmt.Fprintf(w, "memory\t%d of %d octets free\n", s.Free, s.Memory)
 	fmt.Fprintf(w, "profiles\t%d\n", s.Profiles)
 	fmt.Fprintf(w, "notifications\t%d\n", s.Notifications)
+	if s.IoT {
+		fmt.Fprintf(w, "package results\t%d\n", s.Results)
+		fmt.Fprintf(w, "fallback profile\t%s\n", s.Fallback)
+		for i := range s.Eims {
+			fmt.Fprintf(w, "eIM\t%s\n", eimInWords(&s.Eims[i]))
+		}
+	}
 	return w.Flush()
+}
+
+// eimInWords describes an association in a line.
+func eimInWords(c *iot.EimConfiguration) string {
+	words := []string{c.ID, fmt.Sprintf("counter %d", *c.Counter)}
+	if c.FQDN != "" && c.FQDN != c.ID {
+		words = append(words, "at "+c.FQDN)
+	}
+	if c.Token != nil {
+		words = append(words, fmt.Sprintf("association token %d", *c.Token))
+	}
+	if key, err := c.Key(); err == nil && key != nil {
+		words = append(words, fmt.Sprintf("%s key %X", key.Curve(), key.ID()))
+	}
+	return strings.Join(words, ", ")
+}
+
+func eimsForJSON(list []iot.EimConfiguration) []map[string]any {
+	out := []map[string]any{}
+	for i := range list {
+		c := &list[i]
+		m := map[string]any{"id": c.ID, "fqdn": c.FQDN, "counter": c.Counter, "association_token": c.Token}
+		if key, err := c.Key(); err == nil && key != nil {
+			m["key"] = fmt.Sprintf("%X", key.ID())
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 func ciNames(ids [][]byte) []string {
@@ -308,6 +376,17 @@ func runWithCard(ctx context.Context, card *euicc.Card, command []string, stdout
 		return exitError(exited.ExitCode())
 	}
 	return errors.Join(served, err)
+}
+
+type euiccStdioCommand struct{ euiccFlags }
+
+func (c euiccStdioCommand) Run() error {
+	card, err := euicc.Open(c.Dir)
+	if err != nil {
+		return err
+	}
+	defer card.Close()
+	return card.ServeStdio(os.Stdin, os.Stdout, os.Stderr)
 }
 
 type euiccPCSCCommand struct {

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"godwit/euicc"
+	"godwit/iot"
+	"godwit/pki"
 	"godwit/trust"
 )
 
@@ -50,6 +54,58 @@ func TestEUICCNew(t *testing.T) {
 		{Memory: 1, PKI: filepath.Join(t.TempDir(), "nothing")},
 	} {
 		command.Dir = filepath.Join(t.TempDir(), "chip")
+		if err := command.Run(); err == nil {
+			t.Errorf("%+v passed", command)
+		}
+	}
+}
+
+// An IoT eUICC knows the eIMs whose configurations were named, in DER or base64.
+func TestEUICCNewIoT(t *testing.T) {
+	key, err := pki.GenerateKey(pki.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := pki.PublicKeyOf(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for i, id := range []string{"a.example.com", "b.example.com"} {
+		eim := iot.EimConfiguration{ID: id, PublicKey: public.Info(), Counter: new(int64(i * 7)), Token: new(int64(iot.AskToken))}
+		content := eim.Append(nil)
+		if i == 1 {
+			content = []byte(base64.StdEncoding.EncodeToString(content) + "\n")
+		}
+		files = append(files, filepath.Join(t.TempDir(), id))
+		if err := os.WriteFile(files[i], content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	card, err := euicc.Open(newChip(t, euiccNewCommand{IoT: true, Eim: files}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer card.Close()
+	s := card.Status()
+	if !s.IoT || len(s.Eims) != 2 {
+		t.Fatalf("status %+v", s)
+	}
+	want := fmt.Sprintf("b.example.com, counter 7, association token 2, P-256 key %X", public.ID())
+	if got := eimInWords(&s.Eims[1]); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, command := range []euiccNewCommand{{Eim: files[:1]}, {IoT: true, Eim: []string{os.Args[0]}}, {IoT: true, Eim: []string{files[0], files[0]}}} {
+		command.Memory, command.Dir = 64, filepath.Join(t.TempDir(), "chip")
+		folder := t.TempDir()
+		set, err := trust.NewTest("test", []string{"localhost"}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Save(folder, false); err != nil {
+			t.Fatal(err)
+		}
+		command.PKI = filepath.Join(folder, "test")
 		if err := command.Run(); err == nil {
 			t.Errorf("%+v passed", command)
 		}

@@ -12,6 +12,11 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"godwit/device"
+	"godwit/ident"
+	"godwit/lpa"
+	"godwit/reader"
 )
 
 // insideVariable says that the test runs in its own namespaces.
@@ -180,4 +185,57 @@ func TestStrangerPCSC(t *testing.T) {
 		l.work(t, p, w, chip)
 		t.Logf("the whole life of two profiles took %s", time.Since(began).Round(time.Millisecond))
 	})
+}
+
+// TestStrangerPCSCAgent has the agent reach its chip through pcscd: our own client
+// of pcscd's socket against the real pcscd and its virtual reader.
+func TestStrangerPCSCAgent(t *testing.T) {
+	stranger(t, "", "pcscd")
+	stranger(t, "", "opensc-tool")
+	if !inside(t) {
+		return
+	}
+	startPCSC(t)
+	if _, err := reader.OpenPCSC(reader.PCSCSocket(), ""); err == nil || !strings.Contains(err.Error(), "no card in") {
+		t.Errorf("a reader without a card: %v", err)
+	}
+	if _, err := reader.OpenPCSC(reader.PCSCSocket(), "Nowhere"); err == nil || !strings.Contains(err.Error(), "no reader has") {
+		t.Errorf("a reader of nobody: %v", err)
+	}
+	y := newYard(t)
+	for serial, iot := range []bool{false, true} {
+		t.Run(map[bool]string{false: "consumer", true: "iot"}[iot], func(t *testing.T) {
+			y := &yard{process: &process{t: t, data: y.data, credentials: y.credentials}, app: y.app, by: y.by}
+			p := y.newPost(serial+1, iot).asUser()
+			p.args = append(p.args, "--ca", y.credentials.CICertificate)
+			through := []string{"--card", "pcsc:Godwit"}
+			var iccid ident.ICCID
+			t.Run("in the reader", func(t *testing.T) {
+				insert(t, p.chip)
+				p.must(through...)
+				id := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = y.code() })
+				p.must(through...)
+				iccid = p.wantDone(id).ICCID
+				id = p.act(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccid })
+				p.must(through...)
+				p.wantDone(id)
+				card, err := reader.Open("pcsc:Godwit")
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Another program may use the card at once.
+				chip, err := lpa.OpenChip(card)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if eid, err := chip.EID(); err != nil || eid != p.eid {
+					t.Errorf("EID %s, %v", eid, err)
+				}
+				if err := card.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			p.wantProfiles(string(iccid) + " true")
+		})
+	}
 }

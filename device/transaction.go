@@ -89,6 +89,9 @@ func (s *Store) act(ctx context.Context, tx *db.Tx, by By, r ActionRequest) (Tra
 		return t, fault.Field("iccid", "is required: which profile to %s", r.Action)
 	}
 	p, err := profileOn(ctx, tx, r.EID, r.ICCID)
+	if none(err) && r.Action != Disable { // of which nobody can say whether it is to be done
+		p, err = s.installedOn(ctx, tx, by.Account, r.EID, r.ICCID)
+	}
 	if none(err) {
 		return t, fault.New(fault.NotFound, "profile %s is not on eSIM %s", r.ICCID, r.EID)
 	}

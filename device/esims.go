@@ -37,6 +37,17 @@ func readESIM(ctx context.Context, q db.Query, eid ident.EID, suffix string) (ES
 	return scanESIM(q.QueryRowContext(ctx, selectESIM+` where eid = $1`+suffix, string(eid)))
 }
 
+// holdESIM keeps reports of an eSIM, which hold it too, from being taken over
+// beside this transaction: each of the two would miss what the other writes, and
+// an operation would wait for a report that is there. The eSIM may be gone.
+func holdESIM(ctx context.Context, tx *db.Tx, eid ident.EID) error {
+	_, err := readESIM(ctx, tx, eid, tx.ForUpdate())
+	if err != nil && !none(err) {
+		return fmt.Errorf("read eSIM %s: %w", eid, err)
+	}
+	return nil
+}
+
 // ESIM returns an eSIM of an account.
 func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (e ESIM, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"godwit/db"
@@ -26,7 +27,7 @@ type found[T any] struct {
 // manyMatches is from where on a list is rather read in its order than sorted
 // after its condition: with n records and m matches, the one reads about n/m
 // times a page's size, the other m.
-const manyMatches = 30_000
+const manyMatches = 50_000
 
 func (l listing[T]) page(ctx context.Context, d *db.DB, account string, spec query.Spec) (p query.Page[T], err error) {
 	err = d.Read(ctx, func(q db.Query) error {
@@ -55,53 +56,82 @@ func (l listing[T]) page(ctx context.Context, d *db.DB, account string, spec que
 }
 
 // statement writes the query of a page. PostgreSQL knows how many records match
-// a condition; SQLite does not, and would sort a million to show the first
-// thousand. Where its plan sorts, the matches are counted, up to a bound; beyond
-// it the condition is hidden from the planner, which then reads in order.
+// a condition; SQLite does not: it would sort a million to show the first
+// thousand, or read a million in order to find the one. So the matches are counted, up to a
+// bound, and the planner is left one way.
 func (l listing[T]) statement(ctx context.Context, q db.Query, postgres bool, account string, spec query.Spec) (string, []any, error) {
 	at := strings.LastIndex(l.selects, "from ")
-	columns, from := l.selects[:at], l.selects[at:]
+	columns, from := strings.TrimSpace(l.selects[:at]), l.selects[at:]
 	st := spec.SQL(2)
-	write := func(where string) string {
-		return fmt.Sprintf("%s, %s %s where %s = $1 and %s order by %s limit %d", strings.TrimSpace(columns), st.Column, from, l.account, where, st.OrderBy, st.Limit)
+	write := func(where, order string) string {
+		return fmt.Sprintf("%s, %s %s where %s = $1 and %s order by %s limit %d", columns, st.Column, from, l.account, where, order, st.Limit)
 	}
-	text, args := write(st.Where), append([]any{account}, st.Args...)
+	text, args := write(st.Where, st.OrderBy), append([]any{account}, st.Args...)
 	if postgres || spec.Where == nil {
 		return text, args, nil
 	}
-	sorts, err := planSorts(ctx, q, text, args)
-	if err != nil || !sorts {
-		return text, args, err
-	}
-	condition, of := spec.Where.SQL(2)
-	var matches int
-	count := fmt.Sprintf("select count(*) from (select 1 %s where %s = $1 and %s limit %d)", from, l.account, condition, manyMatches)
-	if err := q.QueryRowContext(ctx, count, append([]any{account}, of...)...).Scan(&matches); err != nil {
+	plan, err := planOf(ctx, q, text, args)
+	if err != nil {
 		return "", nil, err
 	}
-	if matches < manyMatches {
-		return text, args, nil
+	if oneValue.MatchString(plan) && !strings.Contains(plan, "ORDER BY") {
+		return text, args, nil // one value's records lie together, in order
 	}
-	rest, _ := strings.CutPrefix(st.Where, condition)
-	return write("(case when " + condition + " then 1 else 0 end) = 1" + rest), args, nil
+	condition, of := spec.Where.SQL(2)
+	of = append([]any{account}, of...)
+	all := fmt.Sprintf("select 1 %s where %s = $1 and %s", from, l.account, condition)
+	var matches int
+	if err := q.QueryRowContext(ctx, fmt.Sprintf("select count(*) from (%s limit %d)", all, manyMatches), of...).Scan(&matches); err != nil {
+		return "", nil, err
+	}
+	after, _ := strings.CutPrefix(st.Where, condition)
+	if matches < manyMatches {
+		found, err := l.few(ctx, q, all, of, condition+plussed(after), st)
+		return fmt.Sprintf("%s, %s %s where %s.rowid in (%s) order by %s", columns, st.Column, from, l.alias(), found, plussed(st.OrderBy)), args, err
+	}
+	return write("(case when "+condition+" then 1 else 0 end) = 1"+after, st.OrderBy), args, nil
 }
 
-// planSorts reports whether SQLite would gather a query's rows and sort them.
-func planSorts(ctx context.Context, q db.Query, text string, args []any) (bool, error) {
+// few finds a page of few matches: by the index that finds all of them, and in
+// that index alone where it has all columns concerned. A plus sign takes a column
+// from the planner's sight.
+func (l listing[T]) few(ctx context.Context, q db.Query, all string, of []any, where string, st query.Statement) (string, error) {
+	plan, err := planOf(ctx, q, all, of)
+	if err != nil {
+		return "", err
+	}
+	from := l.selects[strings.LastIndex(l.selects, "from "):]
+	if m := oneIndex.FindStringSubmatch(plan); m != nil {
+		from += " indexed by " + m[1]
+	}
+	return fmt.Sprintf("select %s.rowid %s where %s = $1 and %s order by %s limit %d", l.alias(), from, l.account, where, plussed(st.OrderBy), st.Limit), nil
+}
+
+// alias is what the table is called in the query.
+func (l listing[T]) alias() string { return l.selects[strings.LastIndexByte(l.selects, ' ')+1:] }
+
+// planOf is how SQLite would run a query, one step a line.
+func planOf(ctx context.Context, q db.Query, text string, args []any) (string, error) {
 	steps, err := queryAll(ctx, q, func(r row) (step string, err error) {
 		var id, parent, unused int64
 		return step, r.Scan(&id, &parent, &unused, &step)
 	}, "explain query plan "+text, args...)
 	if err != nil {
-		return false, fmt.Errorf("explain: %w", err)
+		return "", fmt.Errorf("explain: %w", err)
 	}
-	for _, step := range steps {
-		if strings.Contains(step, "TEMP B-TREE FOR ORDER BY") {
-			return true, nil
-		}
-	}
-	return false, nil
+	return strings.Join(steps, "\n"), nil
 }
+
+// oneIndex is a plan of a single search of one index.
+var oneIndex = regexp.MustCompile(`^SEARCH \w+ USING (?:COVERING )?INDEX (\w+) [^\n]*$`)
+
+// oneValue is a step of SQLite's plan that reads the records of one value of an
+// indexed field.
+var oneValue = regexp.MustCompile(`\(account_sid=\? AND \w+=\?`)
+
+var columnName = regexp.MustCompile(`\b[a-z]\.[a-z0-9_]+\b`)
+
+func plussed(text string) string { return columnName.ReplaceAllString(text, "+$0") }
 
 var deviceList = listing[Device]{selectDevice, "d.account_sid", scanDeviceWith, func(d Device) int64 { return micros(d.CreatedAt) }}
 

@@ -348,6 +348,46 @@ func TestNoCodeTwice(t *testing.T) {
 	})
 }
 
+// TestOutcomeBesideReport: an answer and a report that come at the same moment
+// see each other, so that no operation waits for a report that is there.
+func TestOutcomeBesideReport(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		const n = 40
+		var ops []Operation
+		for i := range n {
+			id, eid := h.device(t, i)
+			ops = append(ops, h.begins(t, Order{Work: WorkActivate, Device: id, EID: eid, ICCID: h.code(t, i, "Northwind")}))
+		}
+		errs := make(chan error, 2*n)
+		var wait sync.WaitGroup
+		for i, o := range ops {
+			wait.Go(func() {
+				errs <- d.Write(context.Background(), func(tx *db.Tx) error {
+					return h.Outcome(context.Background(), tx, Outcome{TaskID: taskID(o.DownloadTx), EID: o.EID, Stage: StageDone, ICCID: o.ICCID})
+				})
+			})
+			wait.Go(func() {
+				errs <- d.Write(context.Background(), func(tx *db.Tx) error {
+					return h.Report(context.Background(), tx, Report{EID: o.EID, Profiles: []Reported{is(numberedICCID(t, i), "Mobile", false)}, At: h.clock()})
+				})
+			})
+		}
+		wait.Wait()
+		close(errs)
+		for err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, o := range ops {
+			if got := h.op(t, o.ID); got.Status != OpEnable {
+				t.Errorf("%s is %s", o.ID, got.Status)
+			}
+		}
+	})
+}
+
 // TestOldestCodeFirst takes codes in the order of their registration.
 func TestOldestCodeFirst(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

@@ -329,9 +329,15 @@ func (s *Store) recordProof(ctx context.Context, tx *db.Tx, kind, subject, accou
 // comes after the end is recorded with its evidence and does not change it, but
 // for the activation code: that was used or was not.
 func (s *Store) Outcome(ctx context.Context, tx *db.Tx, o Outcome) error {
-	t, err := readTx(ctx, tx, uuidOf(o.TaskID), tx.ForUpdate())
+	t, err := readTx(ctx, tx, uuidOf(o.TaskID), "")
 	if none(err) {
 		return nil // of a transaction whose time of keeping is over
+	}
+	if err == nil {
+		err = holdESIM(ctx, tx, t.EID)
+	}
+	if err == nil {
+		t, err = readTx(ctx, tx, t.ID, tx.ForUpdate())
 	}
 	if err != nil {
 		return fmt.Errorf("read transaction of task %s: %w", o.TaskID, err)

@@ -21,9 +21,10 @@ import (
 // A chipDevice is the software eUICC of SGP.32 with the barest of IPAs: it carries
 // messages between the eIM and the chip, and downloads through the eIM alone.
 type chipDevice struct {
-	w    *world
-	eid  ident.EID
-	chip *lpa.Chip
+	w       *world
+	eid     ident.EID
+	chip    *lpa.Chip
+	compact bool // the IPA minimises bytes
 }
 
 // A dp is a real SM-DP+ behind real TLS.
@@ -162,7 +163,13 @@ func (v *chipDevice) run() {
 		if pending, err := v.chip.Retrieve(rsp.NotificationFilter{}); err == nil && q.PackageResult != nil {
 			q.Notifications = [][]byte{}
 			for _, n := range pending {
-				q.Notifications = append(q.Notifications, n.Raw)
+				raw := n.Raw
+				if v.compact {
+					if raw, err = iot.CompactNotification(raw); err != nil {
+						v.w.t.Fatal(err)
+					}
+				}
+				q.Notifications = append(q.Notifications, raw)
 			}
 		}
 		answer := v.w.ask(q).(*iot.ProvideEimPackageResultResponse)
@@ -222,6 +229,11 @@ func (v *chipDevice) download(der []byte) []byte {
 	ready := v.do(rsp.AppendAuthenticateServer(nil, &rsp.InitiateAuthenticationResponse{
 		ServerSigned1: proof.ServerSigned1, ServerSignature1: proof.ServerSignature1, CIKeyID: proof.CIKeyID, ServerCertificate: proof.ServerCertificate,
 	}, &context))
+	if v.compact {
+		if ready, err = iot.CompactAuthenticate(ready, false, true); err != nil {
+			v.w.t.Fatal(err)
+		}
+	}
 	offer := v.w.ask(&iot.AuthenticateClientRequest{TransactionID: proof.TransactionID, AuthenticateServerResponse: ready}).(*iot.AuthenticateClientResponse)
 	if offer.Error != 0 || offer.Failure != nil {
 		return failed()
@@ -229,6 +241,11 @@ func (v *chipDevice) download(der []byte) []byte {
 	prepared := v.do(rsp.AppendPrepareDownload(nil, &rsp.AuthenticateClientResponse{
 		SMDPSigned2: offer.SMDPSigned2, SMDPSignature2: offer.SMDPSignature2, SMDPCertificate: offer.SMDPCertificate,
 	}, offer.HashedCode))
+	if v.compact {
+		if prepared, err = iot.CompactPrepare(prepared, offer.HashedCode != nil); err != nil {
+			v.w.t.Fatal(err)
+		}
+	}
 	got := v.w.ask(&iot.GetBoundProfilePackageRequest{TransactionID: proof.TransactionID, PrepareDownloadResponse: prepared}).(*iot.GetBoundProfilePackageResponse)
 	if got.Error != 0 || got.Failure != nil {
 		return failed()
@@ -241,7 +258,13 @@ func (v *chipDevice) download(der []byte) []byte {
 	if err != nil {
 		v.w.t.Fatal(err)
 	}
-	v.w.ask(&iot.HandleNotification{Notification: n.Raw})
+	raw := n.Raw
+	if v.compact {
+		if raw, err = iot.CompactNotification(raw); err != nil {
+			v.w.t.Fatal(err)
+		}
+	}
+	v.w.ask(&iot.HandleNotification{Notification: raw})
 	v.do(rsp.AppendRemoveNotification(nil, n.Metadata.Sequence))
 	return nil
 }
@@ -287,6 +310,7 @@ func softwareEUICC(t *testing.T, d *db.DB, json bool) {
 	w := newWorld(t, d)
 	w.json = json
 	v := newChipDevice(t, w)
+	v.compact = !json // the compact forms are those of the ASN.1 binding
 	v.run()
 	if len(w.inventories) != 1 || len(w.inventories[0].Profiles) != 0 {
 		t.Fatalf("first contact: %+v", w.inventories)
@@ -373,10 +397,14 @@ func softwareEUICC(t *testing.T, d *db.DB, json bool) {
 	}
 	// The last association: with it the eIM serves the eUICC no more.
 	id = w.queue(Task{EID: v.eid, Kind: DeleteEIM, EIM: &iot.EimConfiguration{ID: eimID}})
+	after := w.queue(Task{EID: v.eid, Kind: ListEIM})
 	answer := w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse)
 	w.ask(&iot.ProvideEimPackageResult{EID: v.eid, PackageResult: v.do(answer.EUICCPackage)})
 	if o := w.outcome(id); o.Stage != Done {
 		t.Errorf("deletion of the eIM: %+v", o)
+	}
+	if o := w.outcome(after); o.Stage != Cancelled {
+		t.Errorf("what waited behind it: %+v", o)
 	}
 	if p := w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse); p.Error != eidUnknown {
 		t.Errorf("after the deletion: %+v", p)

@@ -33,8 +33,11 @@ import (
 
 // Config is what an operator of the server may choose.
 type Config struct {
-	ID   string // eimId, as eUICCs are told it: 1 to 128 characters
-	FQDN string // where IPAs reach the server, with its port where it is not 443
+	// FQDN is where IPAs reach the server, with its port where it is not 443.
+	FQDN string
+	// ID is eimId, 1 to 128 characters. eUICCs know the eIM by it, so it stays:
+	// empty is what it was at the first start, and then the host of FQDN.
+	ID string
 
 	// Roots are the CIs whose eUICCs are believed and whose SM-DP+s are called.
 	Roots *pki.Roots
@@ -112,15 +115,13 @@ type Server struct {
 	keys    sync.Map // id → crypto.Signer
 	client  *http.Client
 	idle    idle
+	looks   looks
 	seen    seen
 	numbers order
 }
 
 // Open returns the server on d. It makes the signing key on first use.
 func Open(ctx context.Context, d *db.DB, cfg Config) (*Server, error) {
-	if n := len(cfg.ID); n < 1 || n > 128 {
-		return nil, fmt.Errorf("eim: the identifier has %d characters; eimId takes 1 to 128", n)
-	}
 	if cfg.Roots == nil {
 		return nil, errors.New("eim: the CIs whose eUICCs are believed are missing")
 	}
@@ -147,6 +148,15 @@ func Open(ctx context.Context, d *db.DB, cfg Config) (*Server, error) {
 	}
 	s := &Server{db: d, cfg: cfg}
 	s.idle.off = d.Postgres()
+	if s.cfg.ID == "" {
+		var err error
+		if s.cfg.ID, err = s.name(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(s.cfg.ID); n < 1 || n > iot.MaxEimID {
+		return nil, fmt.Errorf("eim: the identifier has %d characters; eimId takes 1 to %d", n, iot.MaxEimID)
+	}
 	s.client = s.newClient()
 	s.registerJobs()
 	if _, err := s.newestKey(ctx); err != nil {
@@ -154,6 +164,9 @@ func Open(ctx context.Context, d *db.DB, cfg Config) (*Server, error) {
 	}
 	return s, nil
 }
+
+// ID is eimId, by which eUICCs know the eIM.
+func (s *Server) ID() string { return s.cfg.ID }
 
 // now is the time as it is stored.
 func (s *Server) now() int64 { return db.Micros(s.cfg.Now()) }

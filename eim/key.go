@@ -7,10 +7,27 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"godwit/db"
 	"godwit/pki"
 )
+
+// name finds out what eUICCs know this eIM by: what it was called when it made its
+// first key, or now, if this is the first time, the host of its address.
+func (s *Server) name(ctx context.Context) (id string, err error) {
+	err = s.db.Read(ctx, func(q db.Query) error {
+		return q.QueryRowContext(ctx, `select eim_id from eim_key order by id limit 1`).Scan(&id)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		host, _, _ := strings.Cut(s.cfg.FQDN, ":")
+		return host, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read identifier of the eIM: %w", err)
+	}
+	return id, nil
+}
 
 // newestKey returns the id of the newest signing key, and makes the first.
 func (s *Server) newestKey(ctx context.Context) (string, error) {
@@ -49,8 +66,8 @@ func (s *Server) addKey(ctx context.Context, tx *db.Tx, id string) error {
 	if err != nil {
 		return fmt.Errorf("make signing key: %w", err)
 	}
-	if _, err := tx.ExecContext(ctx, `insert into eim_key (id, sealed, created_at) values ($1, $2, $3) on conflict (id) do nothing`,
-		id, s.db.Seal("eim_key/"+id, der), s.now()); err != nil {
+	if _, err := tx.ExecContext(ctx, `insert into eim_key (id, eim_id, sealed, created_at) values ($1, $2, $3, $4) on conflict (id) do nothing`,
+		id, s.cfg.ID, s.db.Seal("eim_key/"+id, der), s.now()); err != nil {
 		return fmt.Errorf("store signing key: %w", err)
 	}
 	return nil

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"godwit/db"
+	"godwit/ident"
 	"godwit/iot"
 	"godwit/jobs"
 	"godwit/pki"
 	"godwit/rsp"
+	"godwit/tlv"
 )
 
 // A notifyJob delivers a notification to the SM-DP+ that it names. Repeating is
@@ -66,15 +68,21 @@ func (s *Server) takeNotifications(ctx context.Context, tx *db.Tx, c *claim, lis
 		return nil
 	}
 	var key *pki.PublicKey
+	var kept iot.NotificationParts
 	if e, err := lock(ctx, tx, c.eid); err != nil {
 		return err
 	} else if e != nil {
 		if key, err = e.chipKey(); err != nil {
 			return err
 		}
+		kept.EUICCCertificate, kept.EUMCertificate = e.certificate, e.eum
 	}
 	for _, raw := range list {
-		n, err := rsp.ParsePendingNotification(raw)
+		whole, err := s.whole(ctx, tx, raw, kept)
+		if err != nil {
+			return err
+		}
+		n, err := rsp.ParsePendingNotification(whole)
 		if err == nil {
 			err = s.proved(n, key)
 		}
@@ -89,6 +97,53 @@ func (s *Server) takeNotifications(ctx context.Context, tx *db.Tx, c *claim, lis
 		c.acknowledge(n.Metadata.Sequence)
 	}
 	return nil
+}
+
+// whole puts together a notification that an IPA has made compact. What cannot be
+// put together comes back as it is.
+func (s *Server) whole(ctx context.Context, q db.Query, raw []byte, kept iot.NotificationParts) ([]byte, error) {
+	if id := compactRun(raw); !id.IsZero() {
+		r, _, err := s.session(ctx, q, id)
+		if err != nil || r == nil {
+			return raw, err
+		}
+		kept.Address, kept.OID, kept.ICCID = r.address, r.oid, r.iccid
+	}
+	if whole, err := iot.ExpandNotification(raw, kept); err == nil {
+		return whole, nil
+	}
+	return raw, nil
+}
+
+// compactRun returns the SM-DP+'s transaction of an installation result in compact
+// form; zero of anything else.
+func compactRun(raw []byte) rsp.TransactionID {
+	e, err := tlv.ParseTag(raw, 0xA0)
+	if err != nil {
+		return rsp.TransactionID{}
+	}
+	r := e.Reader()
+	data := r.Sub(0xA0)
+	id, err := rsp.TransactionIDFromOctets(data.Value(0x80))
+	if err != nil || data.Err() != nil {
+		return rsp.TransactionID{}
+	}
+	return id
+}
+
+// compactEID returns the EID in a notification in compact form; "" of anything
+// else.
+func compactEID(raw []byte) ident.EID {
+	e, err := tlv.ParseTag(raw, 0xA1)
+	if err != nil {
+		return ""
+	}
+	r := e.Reader()
+	eid, err := ident.EIDFromOctets(r.OptionalValue(rsp.TagICCID)) // 5A is the tag of both
+	if err != nil {
+		return ""
+	}
+	return eid
 }
 
 // proved checks a notification: an installation result with the key of the
@@ -118,15 +173,14 @@ func (s *Server) notified(ctx context.Context, q *iot.HandleNotification) error 
 		_, err := s.provide(ctx, q.Result)
 		return err
 	}
-	n, err := rsp.ParsePendingNotification(q.Notification)
-	if err != nil {
-		slog.DebugContext(ctx, "notification not relayed", "err", err)
-		countRelay("not believed")
-		return nil
-	}
 	return s.db.Write(ctx, func(tx *db.Tx) error {
-		c := &claim{}
-		if !n.Installation {
+		c := &claim{eid: compactEID(q.Notification)}
+		whole, err := s.whole(ctx, tx, q.Notification, iot.NotificationParts{})
+		if err != nil {
+			return err
+		}
+		n, err := rsp.ParsePendingNotification(whole)
+		if err != nil || !n.Installation {
 			return s.takeNotifications(ctx, tx, c, [][]byte{q.Notification})
 		}
 		// The result of an indirect download: the eIM is the LPA of that session.
@@ -144,7 +198,7 @@ func (s *Server) notified(ctx context.Context, q *iot.HandleNotification) error 
 		if err != nil || e == nil {
 			return err
 		}
-		v := &evidence{kind: evidenceInstallation, octets: q.Notification, witness: ByIPA}
+		v := &evidence{kind: evidenceInstallation, octets: whole, witness: ByIPA}
 		return s.takeInstallation(ctx, tx, c, e, t, w, n.Raw, v)
 	})
 }

@@ -37,6 +37,13 @@ type session struct {
 	address string
 	task    string
 	eid     ident.EID
+
+	// What IPAs that minimise bytes leave out.
+	signed1  []byte
+	oid      ident.OID
+	iccid    ident.ICCID
+	boundKey []byte
+	hashed   []byte
 }
 
 // initiate relays ESipa.InitiateAuthentication. Only the IPA of a download that
@@ -109,10 +116,16 @@ func (s *Server) begin(ctx context.Context, challenge, info1 []byte, address, ta
 		refused, err := s.refusedBy(ctx, taskID, address, tagInitiate, err)
 		return &iot.InitiateAuthenticationResponse{Refused: refused}, err
 	}
+	certificate, err := pki.ParseCertificate(answer.ServerCertificate)
+	if err != nil {
+		refused, err := s.refusedBy(ctx, taskID, address, tagInitiate, err)
+		return &iot.InitiateAuthenticationResponse{Refused: refused}, err
+	}
 	opened := false
 	err = s.db.Write(ctx, func(tx *db.Tx) (err error) {
-		opened, err = changed(tx.ExecContext(ctx, `insert into eim_session (id, address, task, eid, created_at) values ($1, $2, $3, $4, $5)
-			on conflict (id) do nothing`, answer.TransactionID.String(), address, taskID, string(eid), s.now()))
+		opened, err = changed(tx.ExecContext(ctx, `insert into eim_session (id, address, task, eid, signed1, oid, created_at)
+			values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do nothing`,
+			answer.TransactionID.String(), address, taskID, string(eid), answer.ServerSigned1, string(certificate.RegisteredID), s.now()))
 		return err
 	})
 	if err != nil {
@@ -205,7 +218,8 @@ func (t *task) address() string {
 // which is nil where it is not known yet. A nil session is none.
 func (s *Server) session(ctx context.Context, q db.Query, id rsp.TransactionID) (*session, *task, error) {
 	r := &session{}
-	err := q.QueryRowContext(ctx, `select address, task, eid from eim_session where id = $1`, id.String()).Scan(&r.address, &r.task, &r.eid)
+	err := q.QueryRowContext(ctx, `select address, task, eid, signed1, oid, iccid, bound_key, hashed from eim_session where id = $1`, id.String()).
+		Scan(&r.address, &r.task, &r.eid, &r.signed1, &r.oid, &r.iccid, &r.boundKey, &r.hashed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil, nil
 	}
@@ -248,9 +262,25 @@ func (s *Server) authenticate(ctx context.Context, q *iot.AuthenticateClientRequ
 	if r == nil {
 		return refuse(authenticateUnknownRun)
 	}
-	p, err := rsp.ParseAuthenticateServerResponse(q.AuthenticateServerResponse)
+	kept := iot.AuthenticateParts{ServerSigned1: r.signed1}
+	err = s.db.Read(ctx, func(d db.Query) error {
+		err := d.QueryRowContext(ctx, `select info2, certificate, eum_certificate from eim_euicc where eid = $1`, string(r.eid)).
+			Scan(&kept.EUICCInfo2, &kept.EUICCCertificate, &kept.EUMCertificate)
+		if errors.Is(err, sql.ErrNoRows) { // an IPA that did not say for whom: then it sends all
+			return nil
+		}
+		return err
+	})
 	if err != nil {
-		return refuse(iot.RelayUndefined) // a compact form, too: it is not rebuilt here
+		return nil, fmt.Errorf("read eUICC %s: %w", r.eid, err)
+	}
+	response, err := iot.ExpandAuthenticate(q.AuthenticateServerResponse, kept)
+	if err != nil {
+		return refuse(iot.RelayUndefined)
+	}
+	p, err := rsp.ParseAuthenticateServerResponse(response)
+	if err != nil {
+		return refuse(iot.RelayUndefined)
 	}
 	if p.Error == 0 {
 		c, err := pki.ParseCertificate(p.EUICCCertificate)
@@ -268,7 +298,7 @@ func (s *Server) authenticate(ctx context.Context, q *iot.AuthenticateClientRequ
 		}
 	}
 	answer, err := call(ctx, s, r.address, rsp.FnAuthenticateClient, rsp.AuthenticateClientRequest{
-		TransactionID: q.TransactionID, AuthenticateServerResponse: q.AuthenticateServerResponse,
+		TransactionID: q.TransactionID, AuthenticateServerResponse: response,
 	}, func(p *rsp.AuthenticateClientResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
 		refused, err := s.refusedBy(ctx, r.task, r.address, tagAuthenticate, err)
@@ -278,11 +308,36 @@ func (s *Server) authenticate(ctx context.Context, q *iot.AuthenticateClientRequ
 		TransactionID: q.TransactionID, ProfileMetadata: answer.ProfileMetadata, SMDPSigned2: answer.SMDPSigned2,
 		SMDPSignature2: answer.SMDPSignature2, SMDPCertificate: answer.SMDPCertificate,
 	}
-	if signed, err := rsp.ReadSMDPSigned2(answer.SMDPSigned2); err == nil && signed.CodeRequired && t != nil && t.spec.Confirmation != "" {
-		hash := rsp.HashCodeForRun(rsp.HashCode(t.spec.Confirmation), q.TransactionID)
-		out.HashedCode = bytes.Clone(hash[:])
+	if err := s.offered(ctx, t, out); err != nil {
+		return nil, err
 	}
 	return out, nil
+}
+
+// offered adds the confirmation code to an offer, where the SM-DP+ asks for one,
+// and keeps what an IPA may leave out from here on.
+func (s *Server) offered(ctx context.Context, t *task, out *iot.AuthenticateClientResponse) error {
+	signed, err := rsp.ReadSMDPSigned2(out.SMDPSigned2)
+	if err != nil {
+		return nil // the eUICC will refuse it
+	}
+	if signed.CodeRequired && t != nil && t.spec.Confirmation != "" {
+		hash := rsp.HashCodeForRun(rsp.HashCode(t.spec.Confirmation), out.TransactionID)
+		out.HashedCode = bytes.Clone(hash[:])
+	}
+	var iccid ident.ICCID
+	if m, err := rsp.ParseMetadata(out.ProfileMetadata); err == nil {
+		iccid = m.ICCID
+	}
+	err = s.db.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.ExecContext(ctx, `update eim_session set iccid = $2, bound_key = $3, hashed = $4 where id = $1`,
+			out.TransactionID.String(), string(iccid), orNull(signed.OneTimeKey), orNull(out.HashedCode))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store session %s: %w", out.TransactionID, err)
+	}
+	return nil
 }
 
 // getPackage relays ESipa.GetBoundProfilePackage. SGP.32 v1.2, 5.14.3.
@@ -294,11 +349,15 @@ func (s *Server) getPackage(ctx context.Context, q *iot.GetBoundProfilePackageRe
 	if r == nil {
 		return &iot.GetBoundProfilePackageResponse{Refused: iot.Refused{Error: packageUnknownRun}}, nil
 	}
-	if _, err := rsp.ParsePrepareDownloadResponse(q.PrepareDownloadResponse); err != nil {
+	response, err := iot.ExpandPrepare(q.PrepareDownloadResponse, iot.PrepareParts{TransactionID: q.TransactionID, OneTimeKey: r.boundKey, HashedCode: r.hashed})
+	if err == nil {
+		_, err = rsp.ParsePrepareDownloadResponse(response)
+	}
+	if err != nil {
 		return &iot.GetBoundProfilePackageResponse{Refused: iot.Refused{Error: iot.RelayUndefined}}, nil
 	}
 	answer, err := call(ctx, s, r.address, rsp.FnGetBoundProfilePackage, rsp.GetBoundProfilePackageRequest{
-		TransactionID: q.TransactionID, PrepareDownloadResponse: q.PrepareDownloadResponse,
+		TransactionID: q.TransactionID, PrepareDownloadResponse: response,
 	}, func(p *rsp.GetBoundProfilePackageResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
 		refused, err := s.refusedBy(ctx, r.task, r.address, tagGetPackage, err)
@@ -321,8 +380,12 @@ func (s *Server) cancelSession(ctx context.Context, q *iot.CancelSessionRequest)
 	if r == nil {
 		return &iot.CancelSessionResponse{Refused: iot.Refused{Error: cancelUnknownRun}}, nil
 	}
+	response, err := iot.ExpandCancel(q.CancelSessionResponse, iot.CancelParts{TransactionID: q.TransactionID, OID: r.oid, Reason: rsp.CancelUndefined})
+	if err != nil {
+		return &iot.CancelSessionResponse{Refused: iot.Refused{Error: iot.RelayUndefined}}, nil
+	}
 	_, err = call(ctx, s, r.address, rsp.FnCancelSession, rsp.CancelSessionES9Request{
-		TransactionID: q.TransactionID, CancelSessionResponse: q.CancelSessionResponse,
+		TransactionID: q.TransactionID, CancelSessionResponse: response,
 	}, func(p *rsp.CancelSessionES9Response) rsp.ResponseHeader { return p.Header })
 	if f, ok := rsp.AsFailure(err); ok {
 		return &iot.CancelSessionResponse{Refused: iot.Refuse(rsp.TagCancelSession, f)}, nil

@@ -346,6 +346,10 @@ func (s *Server) reassociate(ctx context.Context, tx *db.Tx, e *euicc, t *task) 
 			return fmt.Errorf("store association of %s: %w", e.eid, err)
 		}
 	case DeleteEIM:
+		// The eUICC takes nothing from here any more.
+		if err := s.cancelAll(ctx, tx, e.eid, "the eUICC was told to forget this eIM"); err != nil {
+			return err
+		}
 		return s.Forget(ctx, tx, e.eid)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"godwit/db"
@@ -122,7 +123,7 @@ func (s *Server) Queue(ctx context.Context, tx *db.Tx, t Task) error {
 		return fmt.Errorf("read eUICC %s: %w", t.EID, err)
 	}
 	w := spec{
-		Code: string(t.ActivationCode), Confirmation: string(t.ConfirmationCode), Rollback: t.Rollback, Address: t.Address,
+		Code: bare(string(t.ActivationCode)), Confirmation: string(t.ConfirmationCode), Rollback: t.Rollback, Address: t.Address,
 		EIM: t.EIM, Immediate: t.Immediate,
 	}
 	if t.Kind == UpdateEIM && t.EIM.ID == s.cfg.ID {
@@ -137,6 +138,15 @@ func (s *Server) Queue(ctx context.Context, tx *db.Tx, t Task) error {
 	return s.insert(ctx, tx, &task{
 		id: t.ID, eid: t.EID, kind: t.Kind, iccid: t.ICCID, urgency: urgencyUsual, spec: w, due: s.now(), until: db.Micros(until),
 	})
+}
+
+// bare takes what belongs to a QR code alone off an activation code.
+func bare(code string) string {
+	code = strings.TrimSpace(code)
+	if len(code) >= 4 && strings.EqualFold(code[:4], "LPA:") {
+		code = code[4:]
+	}
+	return code
 }
 
 // ownUpdate completes an updateEim of this eIM itself: a key that is not named
@@ -170,6 +180,19 @@ func (s *Server) Cancel(ctx context.Context, tx *db.Tx, id string) (bool, error)
 		return false, fmt.Errorf("cancel task %s: %w", id, err)
 	}
 	return ok, nil
+}
+
+// cancelAll takes back all that waits for an eUICC, and reports it.
+func (s *Server) cancelAll(ctx context.Context, tx *db.Tx, eid ident.EID, why string) error {
+	for {
+		t, err := s.readTask(ctx, tx, `eid = $1 and stage = 'queued' order by urgency, position limit 1`, string(eid))
+		if err != nil || t == nil {
+			return err
+		}
+		if err := s.finish(ctx, tx, t, cancel, ending{code: undefined, reason: "cancelled", message: why}); err != nil {
+			return err
+		}
+	}
 }
 
 // A task is a row of eim_task.

@@ -1,6 +1,9 @@
 package explain
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // undefined is the result 127, which every function of an eUICC may give.
 var undefined = row{127, "undefined error", "The eUICC gave no reason.", EUICCMaker, "Try again. If it stays, the maker of the eUICC can read its trace.", ""}
@@ -132,8 +135,11 @@ var (
 	byPolicy = row{3, "not allowed by policy", "A policy rule of a profile forbids it: PPR1 forbids disabling, PPR2 forbids deleting.", Operator, "Only the operator of the profile can lift the rule.", ""}
 )
 
-// es10Functions are the functions of the eUICC that answer with a number.
-var es10Functions = []es10Function{
+// es10Functions are the functions that answer with a number.
+var es10Functions = slices.Concat(rspFunctions, iotFunctions)
+
+// rspFunctions are those of SGP.22.
+var rspFunctions = []es10Function{
 	{"enable", "EnableProfile", nil, "SGP.22 v2.5, 5.7.16", true, []row{
 		notFound,
 		{2, "not disabled", "The profile is enabled already.", Nobody, "Nothing is to be done.", ""},
@@ -152,7 +158,7 @@ var es10Functions = []es10Function{
 		{2, "not disabled", "The profile is enabled, and only a disabled one can be deleted.", User, "Disable the profile first.", ""},
 		byPolicy,
 		{20, "no rollback", "The profile is needed for a rollback that is under way.", DeviceMaker, "Wait until the rollback has been decided.", "SGP.32 v1.2"},
-		{21, "fallback profile", "The profile is the fallback profile.", Operator, "Give the fallback attribute to another profile first.", "SGP.32 v1.2"},
+		{21, "profile to return to", "The fallback profile is enabled, and this is the profile to return to afterwards.", Admin, "Return from fallback first (ReturnFromFallback), or enable another profile.", "SGP.32 v1.2"},
 	}},
 	{"reset", "eUICCMemoryReset", []string{"memoryreset", "memory-reset"}, "SGP.22 v2.5, 5.7.19", true, []row{
 		{1, "nothing to delete", "There was nothing to delete.", Nobody, "Nothing is to be done.", ""},
@@ -185,6 +191,9 @@ var es10Functions = []es10Function{
 		{1, "address refused", "The ASN.1 form of status code 8.8.1/3.8: the address is another server's.", Admin, "See 8.8.1/3.8.", ""},
 		{2, "version not supported", "The ASN.1 form of status code 8.8.3/3.1: the server does not serve this version of eUICC.", EUICCMaker, "See 8.8.3/3.1.", ""},
 		{3, "no common CI", "The ASN.1 form of status codes 8.8.2/3.1 and 8.8.4/3.7: server and eUICC have no CI in common.", Admin, "See 8.8.2/3.1.", ""},
+		{50, "another SM-DP+", "The IPA wants another SM-DP+ than the one of its order.", DeviceMaker, "Use the address of the trigger.", "SGP.32 v1.2, 5.14.1"},
+		{51, "another OID", "The OID of the SM-DP+ is not the one in the activation code.", Operator, "Compare the OID in the activation code with that of the SM-DP+ (godwit pki show).", "SGP.32 v1.2, 5.14.1"},
+		{52, "order unknown", "The eIM does not know the eimTransactionId: its order is over, or another eIM's.", DeviceMaker, "Poll again, and use the identifier of the trigger.", "SGP.32 v1.2, 5.14.1"},
 	}},
 	{"es9 authenticate", "AuthenticateClient", nil, clauseAuthenticate, false, []row{
 		{1, "EUM certificate invalid", "The ASN.1 form of status code 8.1.2/6.1.", EUICCMaker, "See 8.1.2/6.1.", ""},
@@ -198,6 +207,8 @@ var es10Functions = []es10Function{
 		{9, "CI unknown", "The ASN.1 form of status code 8.11.1/3.9.", Admin, "See 8.11.1/3.9.", ""},
 		{10, "unknown transaction", "The ASN.1 form of status code 8.10.1/3.9.", DeviceMaker, "See 8.10.1/3.9.", ""},
 		{11, "not enough memory", "The ASN.1 form of status code 8.1/4.8.", User, "See 8.1/4.8.", ""},
+		{50, "policy rules not allowed", "The device does not allow this operator to install a profile with these policy rules.", Operator, "Order a profile without the rules.", "SGP.32 v1.2, 5.14.2"},
+		{56, "event unknown", "The SM-DS does not know the event.", Operator, "Poll again; the event may have been fetched before.", "SGP.32 v1.2, 5.14.2"},
 	}},
 	{"es9 package", "GetBoundProfilePackage", nil, clauseGetBPP, false, []row{
 		{1, "eUICC signature invalid", "The ASN.1 form of status code 8.1/6.1.", DeviceMaker, "See 8.1/6.1.", ""},
@@ -207,22 +218,11 @@ var es10Functions = []es10Function{
 		{5, "profile cannot be bound again", "The ASN.1 form of status code 8.2/3.7.", Operator, "See 8.2/3.7.", ""},
 		{6, "order expired", "The ASN.1 form of status code 8.8.5/4.10.", Operator, "See 8.8.5/4.10.", ""},
 		{95, "unknown transaction", "The ASN.1 form of status code 8.10.1/3.9.", DeviceMaker, "See 8.10.1/3.9.", ""},
+		{50, "metadata differs", "The metadata in the package is not what was offered before.", Admin, "The SM-DP+ changed the metadata between the two steps. Order again.", "SGP.32 v1.2, 5.14.3"},
 	}},
 	{"es9 cancel", "CancelSession (ES9+)", nil, clauseCancelSession, false, []row{
 		{1, "unknown transaction", "The ASN.1 form of status code 8.10.1/3.9.", DeviceMaker, "See 8.10.1/3.9.", ""},
 		{2, "eUICC signature invalid", "The ASN.1 form of status code 8.1/6.1.", DeviceMaker, "See 8.1/6.1.", ""},
-	}},
-	{"eim", "GetEimPackage", []string{"eimpackage"}, "SGP.32 v1.2", false, []row{
-		{1, "nothing to do", "The eIM has no package for this eUICC.", Nobody, "Nothing is to be done; poll again later.", ""},
-		{2, "EID unknown", "The eIM does not know this eUICC.", Admin, "Register the device with the eIM.", ""},
-		{3, "EID malformed", "The EID in the request is malformed.", DeviceMaker, "Correct the IPA.", ""},
-		{4, "EID missing", "The request has no EID.", DeviceMaker, "Correct the IPA.", ""},
-	}},
-	{"package", "EuiccPackage", []string{"euiccpackage"}, "SGP.32 v1.2", false, []row{
-		{3, "EID differs", "The package is for another eUICC.", Admin, "Send the package to the eUICC whose EID it carries.", ""},
-		{4, "replayed", "The counter of the package is not greater than the last one: the package was executed before.", Admin, "Ask for the results instead of sending the package again.", ""},
-		{6, "counter out of range", "The counter is above 8388607.", Admin, "Give the eIM a new key or association token, which starts the counter again.", ""},
-		{104, "emergency call", "An emergency call is under way.", User, "Send the package again afterwards.", ""},
 	}},
 }
 

@@ -198,6 +198,10 @@ func readCancelRequest(e tlv.Element) (*CancelSessionRequest, error) {
 	}
 	switch member.Tag {
 	case 0xA1: // by the module: its tag replaces that of the member
+		if e, err := tlv.ParseTag(member.Value, rsp.TagCancelSession); err == nil {
+			q.CancelSessionResponse = e.Raw // from encoders that put it around the member
+			break
+		}
 		q.CancelSessionResponse = tlv.Append(nil, rsp.TagCancelSession, member.Value)
 	case rsp.TagCancelSession:
 		q.CancelSessionResponse = member.Raw

@@ -178,7 +178,7 @@ func registrar(ctx context.Context, d *db.DB, set *trust.Set) (*eim.Server, erro
 	if err != nil {
 		return nil, err
 	}
-	return eim.Open(ctx, d, eim.Config{ID: "bench", Roots: roots, Jobs: queue})
+	return eim.Open(ctx, d, eim.Config{FQDN: "localhost", Roots: roots, Jobs: queue})
 }
 
 // pollChunk is how many eUICCs one transaction registers.

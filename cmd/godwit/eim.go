@@ -27,7 +27,7 @@ func (a *app) openEIM(ctx context.Context) error {
 		return err
 	}
 	config := eim.Config{
-		ID: hostOf(s.SMDPAddress[0]), FQDN: s.SMDPAddress[0], Roots: roots, TLSTrust: eimTLSTrust(s.RSP),
+		FQDN: s.SMDPAddress[0], Roots: roots, TLSTrust: eimTLSTrust(s.RSP),
 		Dial: callback.Dialer(eimOutgoing(s)), Jobs: a.queue,
 	}
 	a.listenToEIM(&config)

@@ -5,6 +5,7 @@
 -- an updateEim has brought them to the newest.
 create table eim_key (
     id         text   primary key, -- sorts by age
+    eim_id     text   not null,    -- eimId of the eIM that it was made for
     sealed     bytea  not null,
     created_at bigint not null
 );
@@ -97,6 +98,12 @@ create table eim_session (
     address    text   not null,    -- of the SM-DP+
     task       text   not null,    -- '' until the eUICC has shown its certificate, where the IPA did not say
     eid        text   not null,
+    -- What IPAs that minimise bytes leave out of their messages.
+    signed1    bytea  not null,    -- serverSigned1
+    oid        text   not null,    -- of the SM-DP+
+    iccid      text   not null default '',
+    bound_key  bytea,              -- bppEuiccOtpk
+    hashed     bytea,              -- hashCc that the IPA was given
     created_at bigint not null
 );
 create index eim_session_created on eim_session (created_at);

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"godwit/db"
+	"godwit/ident"
 	"godwit/iot"
 	"godwit/pki"
 	"godwit/rsp"
@@ -135,8 +136,9 @@ func (s *Server) otherCI(d *iot.DataResponse, t *task) []byte {
 }
 
 // askAgain puts the first questions anew after an answer that leads nowhere: at
-// once where the next question differs, and otherwise after a while. Until then
-// the tasks of the eUICC wait.
+// once where the next question differs, and otherwise after a while, or when a
+// task is queued. What waited for the answer has failed then: nobody is to wait
+// for an eUICC that cannot be believed.
 func (s *Server) askAgain(ctx context.Context, tx *db.Tx, e *euicc, t *task, trouble string, ci []byte) error {
 	if len(trouble) > 1000 {
 		trouble = trouble[:1000]
@@ -150,8 +152,24 @@ func (s *Server) askAgain(ctx context.Context, tx *db.Tx, e *euicc, t *task, tro
 	due := s.now()
 	if ci == nil && t.attempt%2 == 0 {
 		due += s.cfg.ContactRetry.Microseconds()
+		if err := s.disappoint(ctx, tx, e.eid, trouble); err != nil {
+			return err
+		}
 	}
 	return s.ask(ctx, tx, e.eid, due, ci, t.attempt)
+}
+
+// disappoint fails all that others have queued for an eUICC.
+func (s *Server) disappoint(ctx context.Context, tx *db.Tx, eid ident.EID, trouble string) error {
+	for {
+		t, err := s.readTask(ctx, tx, `eid = $1 and stage = 'queued' and not own order by position limit 1`, string(eid))
+		if err != nil || t == nil {
+			return err
+		}
+		if err := s.finish(ctx, tx, t, fail, ending{code: undefined, reason: "refused", message: trouble}); err != nil {
+			return err
+		}
+	}
 }
 
 // takeAsked takes the results that an eUICC still holds, for a package that it

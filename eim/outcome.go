@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"time"
 
 	"godwit/db"
 	"godwit/ident"
@@ -88,6 +89,10 @@ type ending struct {
 // finish ends a task, makes room for the next package and reports the outcome.
 // A task that has ended before stays as it is.
 func (s *Server) finish(ctx context.Context, tx *db.Tx, t *task, a action, o ending) error {
+	if a == fail && t.own && t.kind == List && t.stage == Sent {
+		// Somebody waits for what it would have told.
+		return s.retry(ctx, tx, t, s.now()+s.listBackoff(t.attempt).Microseconds())
+	}
 	to := moves[a].To
 	ok, err := changed(tx.ExecContext(ctx, guarded(a, `reason = $3, message = $4, ended_at = $5`), string(to), t.id, o.reason, o.message, s.now()))
 	if err != nil {
@@ -137,6 +142,15 @@ func (s *Server) retry(ctx context.Context, tx *db.Tx, t *task, due int64) error
 	t.stage = Queued
 	s.changes(tx, t.eid)
 	return nil
+}
+
+// listBackoff is how long the eIM rests before it asks for a list of profiles again,
+// after so many that came to nothing: not at all after the first.
+func (s *Server) listBackoff(attempts int64) time.Duration {
+	if attempts < 2 {
+		return 0
+	}
+	return min(listPause<<min(attempts-2, 20), s.cfg.Refresh)
 }
 
 func orElse(err, other error) error {

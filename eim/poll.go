@@ -218,7 +218,7 @@ func (s *Server) timeOut(ctx context.Context, tx *db.Tx, e *euicc, t *task) erro
 	if t.urgency == urgencyContact {
 		return s.ask(ctx, tx, e.eid, s.now(), nil, t.attempt)
 	}
-	if t.kind == List {
+	if t.kind == List && !t.own {
 		return nil
 	}
 	// What became of it shows in the profiles, and the greater counter keeps the

@@ -131,6 +131,11 @@ func (s *Server) Queue(ctx context.Context, tx *db.Tx, t Task) error {
 			return err
 		}
 	}
+	// First questions that went wrong are worth another try now.
+	if _, err := tx.ExecContext(ctx, `update eim_task set due_at = $2 where eid = $1 and stage = 'queued' and own and kind = 'data' and due_at > $2`,
+		string(t.EID), s.now()); err != nil {
+		return fmt.Errorf("ask %s again: %w", t.EID, err)
+	}
 	until := s.cfg.Now().Add(s.cfg.Lifetime)
 	if !t.Until.IsZero() {
 		until = t.Until

@@ -41,6 +41,7 @@ type commands struct {
 	PKI         pkiCommand         `cmd:"" name:"pki" help:"The certificates that the server stands for: make, import, show, issue, block."`
 	Usage       usageCommand       `cmd:"" help:"Data usage of Sims."`
 	Explain     explainCommand     `cmd:"" help:"Put a result code or a message into words."`
+	Lab         labCommand         `cmd:"" help:"Virtual devices by the thousand, with faults from a seed: a sandbox, a load, and a judge."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server, and the floor of this machine."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

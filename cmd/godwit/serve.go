@@ -44,6 +44,7 @@ type serveCommand struct {
 	usageFlags
 	retentionFlags
 	fieldFlags
+	sandboxFlags
 }
 
 func (c serveCommand) Run(ctx context.Context) error {
@@ -64,8 +65,12 @@ func (c serveCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	devices, err := c.sandbox(ctx, s)
+	if err != nil {
+		return err
+	}
 	s.print(c, time.Since(began))
-	return s.app.run(ctx)
+	return s.serve(ctx, devices)
 }
 
 // A started server listens and waits for run.

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/db/dbtest"
+	"godwit/lab"
+)
+
+// TestChaos has a small fleet with many faults, and operations on it, while the
+// server is killed twice, and judges: everything ends, in a state that its device
+// confirms, once. `godwit lab chaos` does the same with thousands.
+func TestChaos(t *testing.T) {
+	dbtest.EachURL(t, func(t *testing.T, database string) {
+		p := startServer(t, databaseFlag(database))
+		var out, problems bytes.Buffer
+		command := program(t.Context(), "lab", "chaos", "--data", p.data, "--devices", "20", "--faults", "8%", "--consumer", "25%",
+			"--for", "8s", "--settle", "60s", "--interval", "500ms", "--rate", "6", "--seed", "11", "--json")
+		command.Stdout, command.Stderr = &out, &problems
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- command.Wait() }()
+		for range 2 {
+			passes(2500 * time.Millisecond)
+			p.kill()
+			p.start()
+		}
+		err := <-ended
+		var f lab.Figures
+		if e := json.Unmarshal(out.Bytes(), &f); e != nil {
+			t.Fatalf("%v %v\n%s%s", err, e, out.Bytes(), problems.Bytes())
+		}
+		for _, v := range f.Violations {
+			t.Errorf("not so: %s: %s: %s", v.Rule, v.Device, v.What)
+		}
+		if err != nil || f.Posted == 0 || f.Installed == 0 || f.Operations["activate successful"] == 0 || len(f.Lab.Faults) < 4 {
+			t.Errorf("%v: %s", err, out.Bytes())
+		}
+	})
+}
+
+// TestSandbox starts a server with virtual devices inside, kills it in the middle
+// of their lives, and starts it again: they are the same devices and go on.
+func TestSandbox(t *testing.T) {
+	p := startServer(t, "--lab", "12", "--lab-interval", "300ms", "--lab-faults", "3%")
+	enrolled := func() map[string]string {
+		found := map[string]string{}
+		for deadline := time.Now().Add(60 * time.Second); len(found) < 12; pause() {
+			var page struct {
+				List []struct {
+					EID    string `json:"eid"`
+					Device string `json:"device_id"`
+				} `json:"list"`
+			}
+			p.remote(t, "/ws/v1/esims/inventory", &page)
+			for _, e := range page.List {
+				found[e.EID] = e.Device
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("after a minute %d devices have enrolled", len(found))
+			}
+		}
+		return found
+	}
+	before := enrolled()
+	p.kill()
+	p.start()
+	if after := enrolled(); len(after) != len(before) {
+		t.Fatalf("%d devices became %d", len(before), len(after))
+	}
+	if chips, err := filepath.Glob(filepath.Join(p.data, "lab", "*", "euicc", "card.json")); err != nil || len(chips) != 12 {
+		t.Errorf("%d chips are kept: %v", len(chips), err)
+	}
+	// They live: one of them tells its profiles, and that it is there, once more.
+	started := time.Now()
+	for {
+		var page struct {
+			List []struct {
+				Last time.Time `json:"last_connect"`
+				Seen string    `json:"connection_status"`
+			} `json:"list"`
+		}
+		p.remote(t, "/ws/v1/devices/inventory", &page)
+		connected := 0
+		for _, d := range page.List {
+			if d.Seen == "connected" {
+				connected++
+			}
+		}
+		if connected == 12 {
+			return
+		}
+		if time.Since(started) > 60*time.Second {
+			t.Fatalf("%d of 12 devices are connected after a minute", connected)
+		}
+		pause()
+	}
+}
+
+// TestPlanIsData: the plan of a lab is printed without a server, and is the same
+// each time.
+func TestPlanIsData(t *testing.T) {
+	args := []string{"lab", "--plan", "--devices", "30", "--seed", "5", "--faults", "10%", "--horizon", "50"}
+	first, again := godwit(t, args...), godwit(t, args...)
+	if !bytes.Equal(first, again) {
+		t.Error("the same seed has another plan the second time")
+	}
+	lines := strings.Split(strings.TrimSpace(string(first)), "\n")
+	if len(lines) != 30 {
+		t.Fatalf("%d plans", len(lines))
+	}
+	for i, line := range lines {
+		var p lab.PlanText
+		if err := json.Unmarshal([]byte(line), &p); err != nil || p.Number != i+1 || p.EID == "" || len(p.Strikes) == 0 {
+			t.Errorf("plan %d: %v %s", i+1, err, line)
+		}
+	}
+}
+
+// remote reads what the Remote Manager API has at a path.
+func (p *process) remote(t *testing.T, path string, into any) {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.credentials.BaseURL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.SetBasicAuth(p.credentials.RMUser, p.credentials.RMPassword)
+	answer, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatal(path + " was answered " + strconv.Itoa(answer.StatusCode))
+	}
+	if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
+		t.Fatal(err)
+	}
+}

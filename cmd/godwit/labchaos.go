@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"godwit/ident"
+	"godwit/lab"
+)
+
+// labChaosCommand is a customer with a fleet that has faults, and the judge of
+// what becomes of its operations.
+type labChaosCommand struct {
+	dataFlags
+	labFlags
+	Devices     int           `help:"How many devices." default:"100" placeholder:"N"`
+	For         time.Duration `help:"How long operations are started." default:"1m"`
+	Settle      time.Duration `help:"How long operations have to end after that; faults that pass have passed then." default:"5m"`
+	Rate        float64       `help:"Operations started in a second; by default each device has one a minute." placeholder:"N"`
+	Codes       int           `help:"How many profiles are ordered for the devices; by default two for each." placeholder:"N"`
+	ProfileType string        `help:"Profile type to order." default:"lte-5g"`
+	Carrier     string        `help:"Carrier that the codes are registered under." default:"Lab"`
+	JSON        bool          `name:"json" help:"Print the verdict as JSON."`
+}
+
+func (c labChaosCommand) Run(ctx context.Context) error {
+	config, err := c.config(c.Devices)
+	if err != nil {
+		return err
+	}
+	if config.Server, config.Factory, err = c.lab(ctx); err != nil {
+		return err
+	}
+	l, err := lab.New(config)
+	if err != nil {
+		return err
+	}
+	useMemory()
+	if c.Rate <= 0 {
+		c.Rate = max(1, float64(c.Devices)/60)
+	}
+	if c.Codes <= 0 {
+		c.Codes = 2 * c.Devices
+	}
+	chaos := lab.Chaos{Lab: l, For: c.For, Settle: c.Settle, Rate: c.Rate, Say: func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}}
+	if chaos.Codes, err = c.order(ctx); err != nil {
+		return fmt.Errorf("order profiles: %w", err)
+	}
+	watched := watch(l, !c.JSON)
+	f, err := chaos.Run(ctx)
+	watched()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = printJSON(f)
+	} else {
+		printVerdict(f)
+	}
+	if err == nil && len(f.Violations) > 0 {
+		return exitError(exitFailed)
+	}
+	return err
+}
+
+// order orders profiles that any eUICC may fetch, and returns their codes.
+func (c labChaosCommand) order(ctx context.Context) (codes []lab.Code, err error) {
+	client, err := apiFlags{dataFlags: c.dataFlags}.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var o bulkOrder
+	form := url.Values{"Count": {strconv.Itoa(c.Codes)}, "ProfileType": {c.ProfileType}, "GenerateMatchingId": {"true"}}
+	if err := client.read(ctx, http.MethodPost, ordersPath, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), &o); err != nil {
+		return nil, err
+	}
+	if err := client.await(ctx, &o, func(bulkOrder) {}); err != nil {
+		return nil, err
+	}
+	answer, err := client.do(ctx, http.MethodGet, ordersPath+"/"+o.SID+"/Results.csv", "", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	r := csv.NewReader(answer)
+	head, err := r.Read()
+	if err != nil {
+		return nil, err
+	}
+	iccid, code := slices.Index(head, "iccid"), slices.Index(head, "activation_code")
+	if iccid < 0 || code < 0 {
+		return nil, fmt.Errorf("the result of an order has the columns %v", head)
+	}
+	for {
+		line, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return codes, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if line[code] != "" {
+			codes = append(codes, lab.Code{ICCID: ident.ICCID(line[iccid]), ActivationCode: line[code], Carrier: c.Carrier})
+		}
+	}
+}
+
+// printVerdict tells people how it went.
+func printVerdict(f *lab.Figures) {
+	printLab(f.Lab)
+	fmt.Printf("\n%d requests were taken, and refused at once: %v\n", f.Posted, f.Refused)
+	for _, counts := range []map[string]int{f.Operations, f.Transactions} {
+		for _, name := range sortedKeys(counts) {
+			fmt.Printf("  %-28s %7d\n", name, counts[name])
+		}
+	}
+	fmt.Printf("reasons of those that failed: %v\n", f.Reasons)
+	fmt.Printf("%d profiles were installed on chips, %d records compared, settled after %.0f s\n\n", f.Installed, f.Profiles, f.Settled)
+	if len(f.Violations) == 0 {
+		fmt.Println("VERDICT: everything has ended, in a state that its device confirms, once; the records are what the chips hold")
+		return
+	}
+	rules := map[string]int{}
+	for _, v := range f.Violations {
+		rules[v.Rule]++
+		fmt.Printf("NOT SO: %s\n  %s: %s\n", v.Rule, v.Device, v.What)
+	}
+	fmt.Printf("\nVERDICT: %d violations %v\n", len(f.Violations), rules)
+}
+
+func sortedKeys(m map[string]int) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -43,7 +44,7 @@ type Figures struct {
 	*Verdict
 	Lab      Summary        `json:"lab"`
 	Posted   int            `json:"posted"`  // requests to start something
-	Refused  map[string]int `json:"refused"` // at once, by status
+	Refused  map[string]int `json:"refused"` // at once, by what was asked, and why
 	Settled  float64        `json:"settled_seconds"`
 	Complete bool           `json:"complete"` // nothing was broken off
 }
@@ -121,7 +122,7 @@ func (c *Chaos) post(ctx context.Context, d *Device, id string, held []Held) err
 	err := c.customer.once(ctx, http.MethodPost, "/ws/v1/esim_profiles/"+path, body, nil)
 	refused, answered := errors.AsType[*apiError](err)
 	if answered {
-		c.refused[fmt.Sprintf("%d", refused.Status)]++
+		c.refused[fmt.Sprintf("%s: %d %s", path, refused.Status, plain(withoutIDs.ReplaceAllString(refused.Message, "…")))]++
 		if refused.Status < 500 {
 			if code != nil { // it is still good
 				c.Codes = append(c.Codes, *code)
@@ -136,6 +137,10 @@ func (c *Chaos) post(ctx context.Context, d *Device, id string, held []Held) err
 	c.posts[d.plan.EID]++
 	return nil
 }
+
+// withoutIDs finds what names one thing in a refusal, so that equal refusals are
+// counted together.
+var withoutIDs = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F-]{10,}`)
 
 // mostHeld is how many profiles the judge puts on a chip.
 const mostHeld = 3
@@ -163,13 +168,17 @@ func (c *Chaos) choose(held []Held) (path string, body map[string]any, code *Cod
 		return fresh(map[string]any{}, "download")
 	}
 	h := held[c.random.IntN(len(held))]
+	if h.Enabled && len(held) > 1 && n < 8 { // rather something about another one
+		at := slices.IndexFunc(held, func(h Held) bool { return !h.Enabled })
+		h = held[max(at, 0)]
+	}
 	one := map[string]any{"iccid": h.ICCID}
 	switch {
-	case h.Enabled && n < 9:
-		return "disable", one, nil
-	case n < 6:
+	case h.Enabled:
+		return "disable", one, nil // refused where nothing can take over, which is part of it
+	case n < 5:
 		return "enable", one, nil
-	case n < 8:
+	case n < 9:
 		one["operation"] = []string{"enable", "activate"}[n%2]
 		return operations, one, nil
 	}

@@ -73,6 +73,7 @@ func (c euiccNewCommand) Run() error {
 		}
 		config.ForbiddenPPR |= rsp.PPR(1) << n
 	}
+	config.IoT = c.IoT
 	for _, name := range c.Eim {
 		eim, err := readEimConfiguration(name)
 		if err != nil {

@@ -120,7 +120,10 @@ func (c labChaosCommand) order(ctx context.Context) (codes []lab.Code, err error
 // printVerdict tells people how it went.
 func printVerdict(f *lab.Figures) {
 	printLab(f.Lab)
-	fmt.Printf("\n%d requests were taken, and refused at once: %v\n", f.Posted, f.Refused)
+	fmt.Printf("\n%d requests were taken; refused at once:\n", f.Posted)
+	for _, why := range sortedKeys(f.Refused) {
+		fmt.Printf("  %7d %s\n", f.Refused[why], why)
+	}
 	for _, counts := range []map[string]int{f.Operations, f.Transactions} {
 		for _, name := range sortedKeys(counts) {
 			fmt.Printf("  %-28s %7d\n", name, counts[name])

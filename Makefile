@@ -13,8 +13,8 @@ DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o godwit ./cmd/godwit
 
-# The agent for devices, static and without anything else; the whole program has
-# one too (godwit agent), where its database can be built.
+# The agent for devices, static and without anything else. The whole program has
+# one too (godwit agent); it is for 64-bit processors.
 AGENTS = amd64 arm64 armv6 armv7 mips mipsle
 
 agents: $(AGENTS:%=dist/godwit-agent-linux-%)
@@ -41,7 +41,7 @@ deps:
 	  fi; \
 	else echo "not root on Debian: tests whose programs are missing will be skipped"; fi
 
-# clients puts the vendor's clients in other languages into a cache outside the
+# clients puts the vendors' clients in other languages into a cache outside the
 # tree, once. Without npm or pip the tests concerned say that they were skipped.
 CLIENTS = $(or $(GODWIT_CLIENTS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/godwit/clients)
 
@@ -50,6 +50,7 @@ clients:
 	@[ -d $(CLIENTS)/node/node_modules/twilio ] || npm install --no-audit --no-fund --silent --prefix $(CLIENTS)/node twilio@6.2.0 || echo "twilio-node could not be installed"
 	@[ -d $(CLIENTS)/cli/node_modules/twilio-cli ] || npm install --no-audit --no-fund --silent --prefix $(CLIENTS)/cli twilio-cli@6.2.4 || echo "twilio-cli could not be installed"
 	@[ -d $(CLIENTS)/python/lib/python3*/site-packages/twilio ] || { python3 -m venv $(CLIENTS)/python && $(CLIENTS)/python/bin/pip install -q twilio==9.13.0; } || echo "the Python client could not be installed"
+	@[ -d $(CLIENTS)/python/lib/python3*/site-packages/devicecloud ] || $(CLIENTS)/python/bin/pip install -q devicecloud==0.5.10 || echo "devicecloud could not be installed"
 
 check:
 	@out=$$($(GOFUMPT) -l .); if [ -n "$$out" ]; then echo "not formatted (run gofumpt -w):"; echo "$$out"; exit 1; fi

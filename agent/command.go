@@ -18,8 +18,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"godwit/reader"
 )
 
 // Command is the command line; its tags are those of kong.
@@ -120,6 +118,3 @@ func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
-
-// openCard is reader.Open; tests put other ways in its place.
-type openCard func(name string) (reader.Card, error)

@@ -101,7 +101,7 @@ var remoteOperations = managed(slices.Concat(
 const ws = "/ws/v1"
 
 var (
-	uris   = []Answer{{Status: 200, Type: "application/json"}}
+	uris  = []Answer{{Status: 200, Type: "application/json"}}
 	asked = []Field{
 		{"query", "text", false, "Which records; see the page on the query language."},
 		{"orderby", "text", false, "One field, with asc or desc before or after it."},

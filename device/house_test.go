@@ -95,12 +95,6 @@ func (b *bench) count() int {
 	return len(b.order)
 }
 
-func (b *bench) stage(id string) Stage {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.tasks[id].stage
-}
-
 func (b *bench) set(id string, stage Stage) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -27,7 +27,7 @@ type found[T any] struct {
 // manyMatches is from where on a list is rather read in its order than sorted
 // after its condition: with n records and m matches, the one reads about n/m
 // times a page's size, the other m.
-const manyMatches = 30_000
+const manyMatches = 50_000
 
 func (l listing[T]) page(ctx context.Context, d *db.DB, account string, spec query.Spec) (p query.Page[T], err error) {
 	err = d.Read(ctx, func(q db.Query) error {
@@ -70,29 +70,60 @@ func (l listing[T]) statement(ctx context.Context, q db.Query, postgres bool, ac
 	if postgres || spec.Where == nil {
 		return text, args, nil
 	}
+	plan, err := planOf(ctx, q, text, args)
+	if err != nil {
+		return "", nil, err
+	}
+	if oneValue.MatchString(plan) && !strings.Contains(plan, "ORDER BY") {
+		return text, args, nil // one value's records lie together, in order
+	}
+	condition, of := spec.Where.SQL(2)
+	of = append([]any{account}, of...)
+	all := fmt.Sprintf("select 1 %s where %s = $1 and %s", from, l.account, condition)
+	var matches int
+	if err := q.QueryRowContext(ctx, fmt.Sprintf("select count(*) from (%s limit %d)", all, manyMatches), of...).Scan(&matches); err != nil {
+		return "", nil, err
+	}
+	after, _ := strings.CutPrefix(st.Where, condition)
+	if matches < manyMatches {
+		found, err := l.few(ctx, q, all, of, condition+plussed(after), st)
+		return fmt.Sprintf("%s, %s %s where %s.rowid in (%s) order by %s", columns, st.Column, from, l.alias(), found, plussed(st.OrderBy)), args, err
+	}
+	return write("(case when "+condition+" then 1 else 0 end) = 1"+after, st.OrderBy), args, nil
+}
+
+// few finds a page of few matches: by the index that finds all of them, and in
+// that index alone where it has all columns concerned. A plus sign takes a column
+// from the planner's sight.
+func (l listing[T]) few(ctx context.Context, q db.Query, all string, of []any, where string, st query.Statement) (string, error) {
+	plan, err := planOf(ctx, q, all, of)
+	if err != nil {
+		return "", err
+	}
+	from := l.selects[strings.LastIndex(l.selects, "from "):]
+	if m := oneIndex.FindStringSubmatch(plan); m != nil {
+		from += " indexed by " + m[1]
+	}
+	return fmt.Sprintf("select %s.rowid %s where %s = $1 and %s order by %s limit %d", l.alias(), from, l.account, where, plussed(st.OrderBy), st.Limit), nil
+}
+
+// alias is what the table is called in the query.
+func (l listing[T]) alias() string { return l.selects[strings.LastIndexByte(l.selects, ' ')+1:] }
+
+// planOf is how SQLite would run a query, one step a line.
+func planOf(ctx context.Context, q db.Query, text string, args []any) (string, error) {
 	steps, err := queryAll(ctx, q, func(r row) (step string, err error) {
 		var id, parent, unused int64
 		return step, r.Scan(&id, &parent, &unused, &step)
 	}, "explain query plan "+text, args...)
 	if err != nil {
-		return "", nil, fmt.Errorf("explain: %w", err)
+		return "", fmt.Errorf("explain: %w", err)
 	}
-	if plan := strings.Join(steps, "\n"); oneValue.MatchString(plan) && !strings.Contains(plan, "ORDER BY") {
-		return text, args, nil // one value's records lie together, in order
-	}
-	condition, of := spec.Where.SQL(2)
-	var matches int
-	count := fmt.Sprintf("select count(*) from (select 1 %s where %s = $1 and %s limit %d)", from, l.account, condition, manyMatches)
-	if err := q.QueryRowContext(ctx, count, append([]any{account}, of...)...).Scan(&matches); err != nil {
-		return "", nil, err
-	}
-	after, _ := strings.CutPrefix(st.Where, condition)
-	if matches < manyMatches {
-		// A plus sign takes a column from the planner's sight.
-		return write(condition+plussed(after), plussed(st.OrderBy)), args, nil
-	}
-	return write("(case when "+condition+" then 1 else 0 end) = 1"+after, st.OrderBy), args, nil
+	return strings.Join(steps, "\n"), nil
 }
+
+// oneIndex is a plan of a single search of one index.
+var oneIndex = regexp.MustCompile(`^SEARCH \w+ USING (?:COVERING )?INDEX (\w+) [^\n]*$`)
 
 // oneValue is a step of SQLite's plan that reads the records of one value of an
 // indexed field.

@@ -89,6 +89,9 @@ func (s *Store) act(ctx context.Context, tx *db.Tx, by By, r ActionRequest) (Tra
 		return t, fault.Field("iccid", "is required: which profile to %s", r.Action)
 	}
 	p, err := profileOn(ctx, tx, r.EID, r.ICCID)
+	if none(err) && r.Action != Disable { // of which nobody can say whether it is to be done
+		p, err = s.installedOn(ctx, tx, by.Account, r.EID, r.ICCID)
+	}
 	if none(err) {
 		return t, fault.New(fault.NotFound, "profile %s is not on eSIM %s", r.ICCID, r.EID)
 	}
@@ -240,31 +243,13 @@ func (s *Store) startTx(ctx context.Context, tx *db.Tx, t *Transaction, sec secr
 	if sec.needsConfirmation() {
 		return s.moveTx(ctx, tx, t, TxFailed, CodeConfirmationRequired, "", proof{Untouched: true})
 	}
-	rollback, err := s.canReturn(ctx, tx, t)
-	if err != nil {
-		return err
-	}
 	if err := s.EIM.Queue(ctx, tx, Task{
 		ID: taskID(t.ID), EID: t.EID, Action: t.Action, ICCID: t.ICCID, ActivationCode: db.Secret(sec.Code),
-		ConfirmationCode: db.Secret(sec.Confirmation), Rollback: rollback, Until: t.deadline,
+		ConfirmationCode: db.Secret(sec.Confirmation), Rollback: t.Action == Enable, Until: t.deadline,
 	}); err != nil {
 		return fmt.Errorf("queue %s on eSIM %s: %v", t.Action, t.EID, err) // no refusal: much is written already
 	}
 	return nil
-}
-
-// canReturn reports whether an eSIM has a profile to go back to when the one that
-// is to be enabled cannot reach the eIM. An eUICC without an enabled profile
-// refuses to be asked for it. SGP.32 v1.2, 5.9.2: rollbackNotAvailable.
-func (s *Store) canReturn(ctx context.Context, q db.Query, t *Transaction) (bool, error) {
-	if t.Action != Enable {
-		return false, nil
-	}
-	var n int
-	if err := q.QueryRowContext(ctx, `select count(*) from device_profile where eid = $1 and status = 'active' and iccid <> $2`, string(t.EID), string(t.ICCID)).Scan(&n); err != nil {
-		return false, fmt.Errorf("look for the active profile on %s: %w", t.EID, err)
-	}
-	return n > 0, nil
 }
 
 // done stores a transaction that had nothing to do.

@@ -115,6 +115,7 @@ type Server struct {
 	keys    sync.Map // id → crypto.Signer
 	client  *http.Client
 	idle    idle
+	looks   looks
 	seen    seen
 	numbers order
 }

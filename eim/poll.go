@@ -39,32 +39,23 @@ func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, rem
 		return nil, nothingToDo, nil
 	}
 	generation := s.idle.look(eid)
-	var active bool
-	var listDue int64
-	var until, due sql.NullInt64
-	err = s.db.Read(ctx, func(q db.Query) error {
-		return q.QueryRowContext(ctx, `select e.active, e.list_due_at, p.octets,
-				(select t.until_at from eim_task t where t.id = p.task),
-				(select min(t.due_at) from eim_task t where t.eid = e.eid and t.stage = 'queued' and (e.contacted or t.urgency = 0))
-			from eim_euicc e left join eim_package p on p.eid = e.eid where e.eid = $1`, string(eid)).
-			Scan(&active, &listDue, &octets, &until, &due)
-	})
-	if errors.Is(err, sql.ErrNoRows) || err == nil && !active {
-		return nil, eidUnknown, nil
-	}
+	v, err := s.look(ctx, eid)
 	if err != nil {
 		return nil, undefined, fmt.Errorf("poll of %s: %w", eid, err)
 	}
+	if !v.found || !v.active {
+		return nil, eidUnknown, nil
+	}
 	s.sawPoll(eid, now, remote)
 	if !stateChanged {
-		if octets != nil && until.Int64 > now {
-			return octets, 0, nil
+		if v.octets != nil && v.until.Int64 > now {
+			return v.octets, 0, nil
 		}
-		next := listDue
-		if due.Valid {
-			next = min(next, due.Int64)
+		next := v.listDue
+		if v.due.Valid {
+			next = min(next, v.due.Int64)
 		}
-		if octets == nil && next > now {
+		if v.octets == nil && next > now {
 			s.idle.put(eid, next, generation)
 			return nil, nothingToDo, nil
 		}
@@ -124,6 +115,7 @@ func (s *Server) next(ctx context.Context, tx *db.Tx, eid ident.EID, stateChange
 		return nil, undefined, fmt.Errorf("read package under way: %w", err)
 	}
 	for {
+		now = s.now() // what was queued just now, in here, is due
 		where := `eid = $1 and stage = 'queued' and due_at <= $2 order by urgency, position limit 1`
 		if !e.contacted {
 			where = `eid = $1 and stage = 'queued' and due_at <= $2 and urgency = 0 order by position limit 1`

@@ -160,8 +160,10 @@ func (s *Server) clear(ctx context.Context) error {
 	}{
 		{`delete from eim_result where id in (select id from eim_result where received_at < $1 order by received_at limit 500)`, old},
 		{`delete from eim_task where id in (select id from eim_task where ended_at > 0 and ended_at < $1 order by ended_at limit 500)`, old},
-		{`delete from eim_session where id in (select id from eim_session where created_at < $1 order by created_at limit 500)`,
-			s.now() - keepSessions.Microseconds()},
+		{
+			`delete from eim_session where id in (select id from eim_session where created_at < $1 order by created_at limit 500)`,
+			s.now() - keepSessions.Microseconds(),
+		},
 	} {
 		for again := true; again; {
 			err := s.db.Write(ctx, func(tx *db.Tx) (err error) {

@@ -306,8 +306,13 @@ func FuzzES10(f *testing.F) {
 	for _, unit := range r.bind().Units() {
 		f.Add(unit, byte(2))
 	}
+	for tag := range iotFunctions {
+		f.Add(tlv.Append(nil, tag, []byte{0x80, 1, 0}), byte(0x80))
+	}
 	f.Fuzz(func(t *testing.T, data []byte, stage byte) {
-		x := newTester(t, config(pki.P256))
+		cfg := config(pki.P256)
+		cfg.IoT = stage >= 0x80
+		x := newTester(t, cfg)
 		r := x.run(pki.P256)
 		switch stage % 4 {
 		case 1:

@@ -90,6 +90,9 @@ func expandSigned1(e tlv.Element, kept AuthenticateParts) ([]byte, error) {
 	if context == nil {
 		context = kept.Context
 	}
+	if context == nil {
+		return nil, fmt.Errorf("%w: ctxParams1, and none is kept", tlv.ErrMissing)
+	}
 	server, err := rsp.ReadServerSigned1(kept.ServerSigned1)
 	if err != nil {
 		return nil, err

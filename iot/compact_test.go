@@ -51,6 +51,7 @@ func TestCompactForms(t *testing.T) {
 		{},
 		{ServerSigned1: parts.ServerSigned1, EUICCInfo2: kept, Context: context},
 		{EUICCInfo2: kept, Context: context, EUICCCertificate: certificate, EUMCertificate: certificate},
+		{ServerSigned1: parts.ServerSigned1, EUICCInfo2: kept, EUICCCertificate: certificate, EUMCertificate: certificate},
 		{ServerSigned1: parts.ServerSigned1, EUICCCertificate: certificate, EUMCertificate: certificate},
 	} {
 		if _, err := ExpandAuthenticate(bare, lacking); err == nil {

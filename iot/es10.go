@@ -392,7 +392,11 @@ func ParseSetDefaultDP(der []byte) (string, error) {
 		return "", err
 	}
 	r := e.Reader()
-	address := string(r.Value(0x80))
+	tag := tlv.Tag(0x80)
+	if r.Peek() == tlv.UTF8String { // from peers without automatic tags
+		tag = tlv.UTF8String
+	}
+	address := string(r.Value(tag))
 	return address, wrap("read SetDefaultDpAddressRequest", r.Err())
 }
 

@@ -338,6 +338,22 @@ func TestTolerance(t *testing.T) {
 			t.Errorf("%X: %v", list, err)
 		}
 	}
+	for _, list := range []string{"AB07A0053003800165", "AB053003800165"} {
+		o, err := readOpResult(must(tlv.Parse(unhex(list))))
+		if err != nil || len(o.Eims) != 1 || o.Eims[0].ID != "e" {
+			t.Errorf("%s: %v", list, err)
+		}
+	}
+	for _, address := range []string{"BF6503800161", "BF65030C0161"} {
+		if p := readPSMO(must(tlv.Parse(unhex(address)))); p.Op != OpSetDefaultDP || p.Address != "a" {
+			t.Errorf("%s: %+v", address, p)
+		}
+	}
+	for _, code := range []string{"BF650380017F", "BF650302017F"} {
+		if o, err := readOpResult(must(tlv.Parse(unhex(code)))); err != nil || o.Op != OpSetDefaultDP || o.Code != 127 {
+			t.Errorf("%s: %v %+v", code, err, o)
+		}
+	}
 	if o, err := readOpResult(must(tlv.Parse(unhex("9F3F0100")))); err != nil || o.Op != OpUnknown || o.Terminated {
 		t.Errorf("an unknown result: %v %+v", err, o)
 	}

@@ -102,15 +102,25 @@ func readOpResult(e tlv.Element) (o *OpResult, err error) {
 	case tagListEim:
 		o.Op = OpListEim
 		err = o.readArm(e, func(arm tlv.Element) (err error) {
-			if arm.Tag != 0xA0 && arm.Tag != tlv.Sequence {
+			// Peers write a plain SEQUENCE around the list, or nothing at all.
+			list := arm
+			if r := arm.Reader(); arm.Tag == tlv.Sequence && r.Peek() == 0x80 {
+				list = e
+			} else if arm.Tag != 0xA0 && arm.Tag != tlv.Sequence {
 				return tlv.ErrMissing
 			}
-			o.Eims, err = readEimInfos(arm)
+			o.Eims, err = readEimInfos(list)
 			return err
 		})
 	case TagSetDefaultDPAddress:
 		o.Op = OpSetDefaultDP
-		o.Code, err = rsp.ParseResult(e.Raw, TagSetDefaultDPAddress)
+		err = o.readArm(e, func(arm tlv.Element) (err error) {
+			if arm.Tag != 0x80 {
+				return tlv.ErrMissing
+			}
+			o.Code, err = tlv.DecodeInt(arm.Value)
+			return err
+		})
 	default:
 		if o.Op = named(resultTags, e.Tag); o.Op != OpUnknown {
 			o.Code, err = tlv.DecodeInt(e.Value)

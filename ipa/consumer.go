@@ -196,6 +196,10 @@ func (c *consumer) LoadPackage(der []byte) ([]byte, error) {
 	return c.run()
 }
 
+// maxResults is how many results wait at most. An eIM that acknowledges nothing
+// gets no more done: none that it has not heard is thrown away.
+const maxResults = 256
+
 // judge returns the code of a signed error, or 0.
 func (c *consumer) judge(q *iot.PackageRequest, from *association) int64 {
 	switch {
@@ -205,6 +209,8 @@ func (c *consumer) judge(q *iot.PackageRequest, from *association) int64 {
 		return iot.PackageCounter
 	case q.Counter <= from.Counter:
 		return iot.PackageReplay
+	case len(c.state.Results) >= maxResults:
+		return iot.PackageUndefined
 	}
 	return 0
 }

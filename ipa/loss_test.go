@@ -13,6 +13,7 @@ import (
 	"godwit/ident"
 	"godwit/iot"
 	"godwit/ipa"
+	"godwit/rsp"
 )
 
 // A model is what a chip should be after some operations.
@@ -122,7 +123,12 @@ func losses(t *testing.T, r *rapid.T, k kind) {
 				r.Logf("the download came to nothing: %s", d.Detail)
 				return
 			}
-			if reason := installation(d); reason != 0 {
+			switch reason := installation(d); reason {
+			case 0:
+			case rsp.InstallInterrupted: // in all attempts
+				r.Logf("the power was lost too often")
+				return
+			default:
 				r.Fatalf("the installation failed with %d", reason)
 			}
 			continue

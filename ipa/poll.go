@@ -81,10 +81,12 @@ func (p *IPA) ask(ctx context.Context) (*iot.GetEimPackageResponse, error) {
 		q.RPLMN = p.RPLMN()
 	}
 	answer, err := p.ESipa.GetEimPackage(ctx, q)
+	if err == nil || answered(err) {
+		p.noteContact()
+	}
 	if err != nil {
 		return nil, err
 	}
-	p.noteContact()
 	if q.StateChanged {
 		p.state.Changed, p.state.Cause = false, nil
 		if err := p.save(); err != nil {
@@ -268,7 +270,7 @@ func (p *IPA) hold(n int64) {
 func (p *IPA) forget(acknowledged []int64, sent map[int64]bool) error {
 	for _, n := range acknowledged {
 		if !sent[n] {
-			p.log().Warn("the eIM acknowledged a number that it was not sent", "sequence", n)
+			p.log().Debug("the eIM acknowledged a number that it was not sent", "sequence", n)
 			continue
 		}
 		if err := p.Chip.Remove(n); err != nil {

@@ -382,3 +382,28 @@ func TestLocalChange(t *testing.T) {
 		}
 	})
 }
+
+// TestTooManyResults: an emulated chip throws no result away that the eIM has not
+// acknowledged.
+func TestTooManyResults(t *testing.T) {
+	w := newWorld(t, consumerChip)
+	w.eim.deaf = true
+	var orders []*task
+	for range 257 {
+		orders = append(orders, w.eim.psmo(iot.PSMO{Op: iot.OpGetRAT}))
+		if _, err := w.device.Poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCodes(t, "the last that was kept", orders[255].codes(w), 0)
+	wantCodes(t, "the one after it", orders[256].codes(w), -iot.PackageUndefined)
+	w.eim.deaf = false
+	w.start()
+	w.settle()
+	later := w.eim.psmo(iot.PSMO{Op: iot.OpGetRAT})
+	w.settle()
+	wantCodes(t, "after the eIM has heard", later.codes(w), 0)
+	if left := must(w.device.Chip.Results()); len(left) != 0 {
+		t.Errorf("%d results wait", len(left))
+	}
+}

@@ -191,6 +191,23 @@ func TestFallback(t *testing.T) {
 	})
 }
 
+// TestNoFallback: an eIM that answers with an error is there.
+func TestNoFallback(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		p := w.install(2)
+		w.eim.psmo(enable(p[0], false), iot.PSMO{Op: iot.OpSetFallback, ICCID: p[1]})
+		w.settle()
+		w.eim.set(func() { w.eim.status = 503 })
+		w.device.FallbackAfter = 2 * time.Hour
+		stop := w.run(t)
+		time.Sleep(5 * time.Hour)
+		stop()
+		if w.enabled() != p[0] {
+			t.Error("the fallback profile was enabled")
+		}
+	})
+}
+
 // TestImmediateEnable: profiles of the SM-DP+ that the eIM named are enabled at
 // once, and the eIM hears that something changed.
 func TestImmediateEnable(t *testing.T) {

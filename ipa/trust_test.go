@@ -105,8 +105,11 @@ func TestTrust(t *testing.T) {
 		})
 	}
 	for _, c := range []iot.EimConfiguration{
-		{ID: "x", FQDN: "not a name"}, {ID: "x"}, {ID: "x", FQDN: eimAddress},
-		{ID: "x", FQDN: eimAddress, TLSPublicKey: []byte{1}}, {ID: "x", FQDN: eimAddress, TLSCertificate: []byte{1}},
+		{ID: "x", FQDN: "not a name"},
+		{ID: "x"},
+		{ID: "x", FQDN: eimAddress},
+		{ID: "x", FQDN: eimAddress, TLSPublicKey: []byte{1}},
+		{ID: "x", FQDN: eimAddress, TLSCertificate: []byte{1}},
 	} {
 		if _, err := ipa.NewClient(&c, ipa.Trust{}); err == nil {
 			t.Errorf("%+v makes a client", c)

@@ -93,12 +93,29 @@ func (f *Field) compared() string {
 	}
 }
 
+// byDatabase reports whether the database folds a field's values. It then folds
+// the query's too, so that equal texts are equal whatever it makes of them.
+func (f *Field) byDatabase() bool {
+	return f.Folded == "" && !f.Upper && (f.Kind == Text || f.Kind == Tags || f.Kind == Group)
+}
+
 // fold makes a value of a query comparable with the column.
 func (f *Field) fold(s string) string {
-	if f.Upper {
+	switch {
+	case f.Upper:
 		return strings.ToUpper(s)
+	case f.byDatabase():
+		return s
 	}
 	return Fold(s)
+}
+
+// operand binds a value that is compared with a field.
+func (c *compiler) operand(f *Field, v any) string {
+	if f.byDatabase() {
+		return "lower(" + c.bind(v) + ")"
+	}
+	return c.bind(v)
 }
 
 // scanned makes a value of the column, as drivers give it, one of a cursor.
@@ -126,7 +143,7 @@ func (f *Field) there(condition string) string {
 // compare is the plain comparison with one value. An absent field differs from
 // every value.
 func (c *compiler) compare(f *Field, op op, v any) string {
-	text := f.compared() + " " + string(op) + " " + c.bind(v)
+	text := f.compared() + " " + string(op) + " " + c.operand(f, v)
 	if op == unequal && f.Nullable {
 		return f.compared() + " is null or " + text
 	}
@@ -172,27 +189,29 @@ func (c *compiler) text(f *Field, op op, v value) string {
 	case equal, unequal:
 		return c.exact(f, op, text, v.shape == empty)
 	case less, lessOrEqual, greater, greaterOrEqual:
-		return f.there(fmt.Sprintf("%s <> '' and %[1]s %s %s", f.compared(), op, c.bind(text)))
+		return f.there(fmt.Sprintf("%s <> '' and %[1]s %s %s", f.compared(), op, c.operand(f, text)))
 	}
 	if text == "" {
 		return c.blank(f, unequal)
 	}
-	return f.there(c.match(f.compared(), op, text))
+	return f.there(c.match(f, f.compared(), op, text))
 }
 
 // match is a condition on a part of a text that is not empty.
-func (c *compiler) match(column string, op op, text string) string {
-	switch op {
-	case startsWith:
+func (c *compiler) match(f *Field, column string, op op, text string) string {
+	switch {
+	case op == startsWith && f.byDatabase():
+		return column + " like " + c.operand(f, literally(text)+"%") + ` escape '\'`
+	case op == startsWith:
 		// A range, which an index serves on both engines.
 		if end := successor(text); end != "" {
 			return fmt.Sprintf("%[1]s >= %[2]s and %[1]s < %[3]s", column, c.bind(text), c.bind(end))
 		}
 		return column + " >= " + c.bind(text)
-	case endsWith:
-		return column + " like " + c.bind("%"+literally(text)) + ` escape '\'`
+	case op == endsWith:
+		return column + " like " + c.operand(f, "%"+literally(text)) + ` escape '\'`
 	default:
-		return column + " like " + c.bind("%"+literally(text)+"%") + ` escape '\'`
+		return column + " like " + c.operand(f, "%"+literally(text)+"%") + ` escape '\'`
 	}
 }
 
@@ -230,14 +249,14 @@ func (c *compiler) tags(n condition) string {
 		if none {
 			return exists("true")
 		}
-		return "not " + exists(column+" = "+c.bind(text))
+		return "not " + exists(column+" = "+c.operand(n.field, text))
 	case contains, startsWith, endsWith:
 		if none {
 			return exists("true")
 		}
-		return exists(c.match(column, n.op, text))
+		return exists(c.match(n.field, column, n.op, text))
 	}
-	return exists(column + " " + string(n.op) + " " + c.bind(text))
+	return exists(column + " " + string(n.op) + " " + c.operand(n.field, text))
 }
 
 // group is a condition on a path. No path is the path of the root.
@@ -250,12 +269,12 @@ func (c *compiler) group(n condition) string {
 		if text == "" {
 			return "true"
 		}
-		return f.there(fmt.Sprintf("(%[1]s = %[2]s or %[1]s >= %[3]s and %[1]s < %[4]s)", column, c.bind(text), c.bind(text+"/"), c.bind(text+"0")))
+		return f.there(fmt.Sprintf("(%[1]s = %[2]s or %[1]s >= %[3]s and %[1]s < %[4]s)", column, c.operand(f, text), c.operand(f, text+"/"), c.operand(f, text+"0")))
 	case contains, endsWith:
 		if text = f.fold(n.value.text); text == "" {
 			return c.blank(f, unequal)
 		}
-		return f.there(column + " <> '' and " + c.match("'/' || "+column, n.op, text))
+		return f.there(column + " <> '' and " + c.match(f, "'/' || "+column, n.op, text))
 	}
 	return c.text(f, n.op, path)
 }

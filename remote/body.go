@@ -196,6 +196,3 @@ func at(t time.Time) string {
 	}
 	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
-
-// some is a pointer to a number that is always there.
-func some[T any](v T) *T { return &v }

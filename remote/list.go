@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -56,11 +57,11 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], more string, c
 	l := listing{spec: query.Spec{Size: maxPage}}
 	sized := f.Has("size")
 	if sized {
-		n, err := strconv.ParseInt(strings.TrimSpace(sizeText), 10, 64)
-		if err != nil || n < 1 {
+		n, err := strconv.ParseUint(strings.TrimSpace(sizeText), 10, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) || n == 0 {
 			return l, about(fault.Field("size", "must be a whole number from 1, not %.40q", sizeText), "size", sizeText)
 		}
-		l.spec.Size = int(min(n, maxExport))
+		l.spec.Size = int(min(n, maxExport)) // more digits than a number holds are many
 		l.sizeText = sizeText
 	}
 	now := d.o.Now()

@@ -119,12 +119,15 @@ func (d *Door) fetchProfile(w http.ResponseWriter, r *web.Request) error {
 func (d *Door) download(w http.ResponseWriter, r *web.Request) error {
 	return d.act(w, r, device.Download)
 }
+
 func (d *Door) enable(w http.ResponseWriter, r *web.Request) error {
 	return d.act(w, r, device.Enable)
 }
+
 func (d *Door) disable(w http.ResponseWriter, r *web.Request) error {
 	return d.act(w, r, device.Disable)
 }
+
 func (d *Door) remove(w http.ResponseWriter, r *web.Request) error {
 	return d.act(w, r, device.Delete)
 }

@@ -74,6 +74,7 @@ func New(o Options) *Door {
 	d := &Door{o: o, customers: map[string]int64{}}
 	d.Door = web.Door{
 		Routes: d.routes(), Authenticate: d.authenticate, Render: d.render, Address: o.Address, Rates: o.Rates, Concurrent: o.Concurrent, MaxBody: maxBody,
+		IDHeader: "X-Request-Id",
 	}
 	return d
 }

@@ -8,6 +8,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -63,6 +64,9 @@ type Door struct {
 	// Once answers repeated POSTs that carry an Idempotency-Key like the first;
 	// the header is ignored if it is nil.
 	Once *once.Keeper
+	// IDHeader is the header of answers that names the request; empty is the
+	// vendor's Twilio-Request-Id.
+	IDHeader string
 	// Log gets one line for each request; none are written if it is nil.
 	// Troubles of our own go to the default logger in any case.
 	Log *slog.Logger
@@ -80,7 +84,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	began := time.Now()
 	r := &Request{Request: hr, ID: newRequestID(), Base: d.Address.Of(hr)}
 	out := &recorder{ResponseWriter: w}
-	out.Header().Set("Twilio-Request-Id", r.ID)
+	out.Header().Set(cmp.Or(d.IDHeader, "Twilio-Request-Id"), r.ID)
 	if err := d.serve(out, r); err != nil {
 		d.refuse(out, r, err)
 	}

@@ -186,7 +186,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		Authenticate: a.authenticate, Address: address, Orders: a.orders, Ledger: ledger, Once: a.once,
 		Commands: a.commands, Sessions: a.commands.Sessions, Usage: a.usage, Log: requests,
 	})
-	guide := guideOf(address, true, door.Routes, customers.Routes, neighbour.Routes())
+	guide := guideOf(address, true, door.Routes, customers.Routes, neighbour.Routes(), a.remote.Routes)
 	own := http.NewServeMux()
 	own.Handle("GET /metrics", promhttp.Handler())
 	own.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A recipe is one section of docs/clients.md: what to write into files, and
+// A recipe is one section of a document: what to write into files, and
 // what to type.
 type recipe struct {
 	title string
@@ -53,11 +53,17 @@ func recipes(t *testing.T, document string) (all []recipe) {
 	return all
 }
 
-// TestClients runs every recipe of docs/clients.md as it stands: each in a
-// folder, a network and a table of hosts of its own, so that it may use the
-// ports and names that the document speaks of.
-func TestClients(t *testing.T) {
-	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "clients.md"))
+// TestClients runs every recipe of docs/clients.md as it stands.
+func TestClients(t *testing.T) { runRecipes(t, "clients.md", 8) }
+
+// TestRemoteManagerClients does so with docs/remote-manager.md.
+func TestRemoteManagerClients(t *testing.T) { runRecipes(t, "remote-manager.md", 6) }
+
+// runRecipes runs the recipes of a document, each in a folder, a network and a
+// table of hosts of its own, so that it may use the ports and names that the
+// document speaks of.
+func runRecipes(t *testing.T, name string, least int) {
+	document, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +71,13 @@ func TestClients(t *testing.T) {
 		t.Skipf("no network namespaces here (they want root on Linux): %v %s", err, out)
 	}
 	all := recipes(t, string(document))
-	if len(all) < 8 || all[0].title != "Preparation" {
+	if len(all) < least || all[0].title != "Preparation" {
 		t.Fatalf("%d recipes, or the first is no preparation", len(all))
 	}
 	for _, r := range all[1:] {
+		if len(r.shell) == 0 {
+			continue // words only
+		}
 		t.Run(r.title, func(t *testing.T) {
 			t.Parallel()
 			runRecipe(t, all[0], r)
@@ -86,6 +95,7 @@ var needs = []struct{ word, program string }{
 	{"node ", filepath.Join(clientsDir(), "node", "node_modules", "twilio", "index.js")},
 	{"python reserve", filepath.Join(clientsDir(), "python", "bin", "python")},
 	{"python plain", filepath.Join(clientsDir(), "python", "bin", "python")},
+	{"python inventory", filepath.Join(clientsDir(), "python", "lib", "python3*", "site-packages", "devicecloud")},
 	{" twilio ", filepath.Join(clientsDir(), "cli", "node_modules", ".bin", "twilio")},
 }
 
@@ -94,7 +104,10 @@ func runRecipe(t *testing.T, preparation, r recipe) {
 	for _, n := range needs {
 		_, absent := exec.LookPath(n.program)
 		if filepath.IsAbs(n.program) {
-			_, absent = os.Stat(n.program)
+			absent = nil
+			if found, err := filepath.Glob(n.program); err != nil || len(found) == 0 {
+				absent = os.ErrNotExist
+			}
 		}
 		if absent != nil && strings.Contains(script, n.word) {
 			t.Skipf("%s is missing: make deps clients", n.program)

@@ -85,17 +85,20 @@ func eimRoots(ports []rspListener) (*pki.Roots, error) {
 
 // esipaURL is where agents reach the eIM: at the first port, without TLS where a
 // proxy has to bring it.
-func esipaURL(ports []rspListener) string {
+func esipaURL(s settings) string {
 	scheme := "https"
-	if eimTLSTrust(ports) == nil {
+	if eimTLSTrust(s.RSP) == nil {
 		scheme = "http"
 	}
-	return scheme + "://" + ports[0].Address
+	return scheme + "://" + s.SMDPAddress[0]
 }
 
 // eimTLSTrust is what IPAs are to trust at the first port: the CI above its TLS
 // certificate.
 func eimTLSTrust(ports []rspListener) []byte {
+	if len(ports) == 0 {
+		return nil // a command that serves nothing
+	}
 	for _, i := range ports[0].Set.Identities() {
 		if i.TLS != nil && i.TLS.Certificate.PublicKey.Curve() == pki.P256 {
 			return i.CI.Raw

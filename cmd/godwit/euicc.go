@@ -63,7 +63,6 @@ func (c euiccNewCommand) Run() error {
 		return err
 	}
 	config.DefaultDP, config.RootDS, config.NoTestProfiles = c.DefaultDP, c.RootDS, c.NoTest
-	config.IoT = c.IoT
 	if c.Memory < 16 || c.Memory > 1<<20 {
 		return fmt.Errorf("--memory is 16 to %d kilobytes, not %d", 1<<20, c.Memory)
 	}
@@ -74,6 +73,7 @@ func (c euiccNewCommand) Run() error {
 		}
 		config.ForbiddenPPR |= rsp.PPR(1) << n
 	}
+	config.IoT = c.IoT
 	for _, name := range c.Eim {
 		eim, err := readEimConfiguration(name)
 		if err != nil {

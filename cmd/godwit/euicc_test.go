@@ -91,7 +91,7 @@ func TestEUICCNewIoT(t *testing.T) {
 	if !s.IoT || len(s.Eims) != 2 {
 		t.Fatalf("status %+v", s)
 	}
-	want := fmt.Sprintf("b.example.com, counter 7, association token 2, P-256 key %X", public.ID())
+	want := fmt.Sprintf("b.example.com, counter 7, association token 2, NIST P-256 key %X", public.ID())
 	if got := eimInWords(&s.Eims[1]); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

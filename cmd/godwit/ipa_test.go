@@ -32,9 +32,8 @@ import (
 // A site is a whole server inside of the test: SM-DP+ and eIM on one port.
 type site struct {
 	*testing.T
-	app  *app
-	set  *trust.Set
-	args []string
+	app *app
+	set *trust.Set
 }
 
 // newSite starts one.

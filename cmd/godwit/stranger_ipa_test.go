@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -280,5 +284,103 @@ func TestStrangerIPADoubted(t *testing.T) {
 		return q.QueryRowContext(t.Context(), `select contacted, trouble from eim_euicc`).Scan(&contacted, &trouble)
 	}); err != nil || contacted || trouble == "" {
 		t.Errorf("contacted %v, trouble %q, %v", contacted, trouble, err)
+	}
+}
+
+// manage makes one call of the Remote Manager API and returns its status.
+func (p *process) manage(method, path string, body, into any) int {
+	p.t.Helper()
+	content, err := json.Marshal(body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(p.t.Context(), method, p.credentials.BaseURL+"/ws/v1"+path, bytes.NewReader(content))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.SetBasicAuth(p.credentials.RMUser, p.credentials.RMPassword)
+	r.Header.Set("Content-Type", "application/json")
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer a.Body.Close()
+	content, err = io.ReadAll(a.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if into == nil {
+		return a.StatusCode
+	}
+	if err := json.Unmarshal(content, into); err != nil || a.StatusCode/100 != 2 {
+		p.t.Fatalf("%s %s: %s %s (%v)", method, path, a.Status, content, err)
+	}
+	return a.StatusCode
+}
+
+// TestStrangerIPAServer has the foreign IPA do what users of the Remote Manager
+// API ask of its device, all of it by one server: API, eIM, SM-DP+.
+func TestStrangerIPAServer(t *testing.T) {
+	stranger(t, "GODWIT_OPENIOTRSP_IPA", "")
+	p := startServerAs(t, sgp26(t, sgp26NIST))
+	w := witnessOf(t, p)
+	ipa := newMockIPA(t, p.credentials.ES9URL+rsp.PathASN1, ciFile(t, "nist"))
+	iccid, code := orderOf(t, p, oldType(t, p))
+
+	const device = "00000000-00000000-0004F3FF-FF00A1B2"
+	if status := p.manage("POST", "/devices/inventory", map[string]any{"id": device, "eids": []string{string(sgp26EID)}}, nil); status != 201 {
+		t.Fatalf("register the device: status %d", status)
+	}
+	ipa.polls()
+	if status := p.manage("POST", "/esim_activation_codes/inventory", map[string]string{
+		"iccid": string(iccid), "carrier": "Godwit", "activation_code": code,
+	}, nil); status != 201 {
+		t.Fatalf("register the activation code: status %d", status)
+	}
+	profile := func() (answer struct{ Status, Carrier string }, there bool) {
+		t.Helper()
+		var list struct {
+			List []struct{ ICCID, Status, Carrier string }
+		}
+		p.manage("GET", "/esim_profiles/inventory", nil, &list)
+		for _, one := range list.List {
+			if one.ICCID == string(iccid) {
+				return struct{ Status, Carrier string }{one.Status, one.Carrier}, true
+			}
+		}
+		return answer, false
+	}
+	for _, step := range []struct {
+		action, status string
+		there          bool
+		evidence       string
+	}{
+		{"download", "", false, "profile-download-result"}, // its list does not name the profile as it should
+		{"enable", "active", true, "euicc-package-result"},
+	} {
+		var began, ended struct {
+			Transaction, Status, ICCID, Message string
+			MessageCode                         string `json:"message_code"`
+		}
+		p.manage("POST", "/esim_profiles/"+step.action, map[string]string{"device_id": device, "eid": string(sgp26EID), "iccid": string(iccid)}, &began)
+		if began.Status != "in_progress" {
+			t.Fatalf("%s: %+v", step.action, began)
+		}
+		said := ipa.polls()
+		p.manage("GET", "/esim_profiles/progress/"+began.Transaction, nil, &ended)
+		if ended.Status != "complete" || ended.MessageCode != "complete" || ended.ICCID != string(iccid) {
+			t.Fatalf("%s ended as %+v\n%s", step.action, ended, said)
+		}
+		if proof := w.proof(t, began.Transaction); proof != step.evidence {
+			t.Errorf("the evidence of %s is %q, want %q", step.action, proof, step.evidence)
+		}
+		if got, there := profile(); there != step.there || got.Status != step.status {
+			t.Errorf("after %s the profile is %+v, there: %v", step.action, got, there)
+		}
+	}
+	w.wantReported(t, string(iccid), "install installed")
+	// It is the only profile: without it the device could not be reached.
+	if status := p.manage("POST", "/esim_profiles/disable", map[string]string{"device_id": device, "eid": string(sgp26EID), "iccid": string(iccid)}, nil); status != 409 {
+		t.Errorf("disable the only profile: status %d", status)
 	}
 }

@@ -132,9 +132,11 @@ create unique index device_profile_page on device_profile (account_sid, created_
 create index device_profile_iccid on device_profile (account_sid, iccid, created_at);
 create index device_profile_eid on device_profile (account_sid, eid, created_at);
 create index device_profile_device on device_profile (account_sid, device_id, created_at);
-create index device_profile_carrier on device_profile (account_sid, carrier_folded, created_at);
+-- These two have all that lists are ordered and filtered by: the matches are
+-- sorted without a look at their rows.
+create index device_profile_carrier on device_profile (account_sid, carrier_folded, created_at, iccid, eid, device_id, status, type_folded, normalized_folded, updated_at);
 create index device_profile_carrier_key on device_profile (account_sid, carrier_key);
-create index device_profile_normalized on device_profile (account_sid, normalized_folded, created_at);
+create index device_profile_normalized on device_profile (account_sid, normalized_folded, created_at, iccid, eid, device_id, status, type_folded, carrier_folded, updated_at);
 create index device_profile_status on device_profile (account_sid, status, created_at);
 create index device_profile_type on device_profile (account_sid, type_folded, created_at);
 create index device_profile_updated on device_profile (account_sid, updated_at, created_at);

@@ -221,6 +221,9 @@ func (s *Server) timeOut(ctx context.Context, tx *db.Tx, e *euicc, t *task) erro
 	if t.kind == List && !t.own {
 		return nil
 	}
+	if t.kind == List { // what waits comes first
+		return s.wantList(ctx, tx, e.eid, s.now()+listPause.Microseconds())
+	}
 	// What became of it shows in the profiles, and the greater counter keeps the
 	// lost package from being executed after that.
 	return s.wantList(ctx, tx, e.eid, s.now())

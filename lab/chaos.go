@@ -28,6 +28,9 @@ type Chaos struct {
 	// For is how long operations are started; Settle how long they have to end
 	// after that, without passing faults.
 	For, Settle time.Duration
+	// Limit is how long the server waits for a device that cannot be believed,
+	// before it gives its work up: one hour for the whole of an operation.
+	Limit time.Duration
 	// Rate is how many are started in a second.
 	Rate float64
 	// Say, if set, hears what happens.
@@ -213,7 +216,7 @@ func (c *Chaos) settle(ctx context.Context) (*Figures, error) {
 
 // gather hears both sides.
 func (c *Chaos) gather(ctx context.Context) (e *Evidence, err error) {
-	e = &Evidence{}
+	e = &Evidence{Now: time.Now(), Limit: c.Limit}
 	if e.Transactions, err = list[Transaction](ctx, c.customer, "esim_profiles/transactions"); err != nil {
 		return nil, err
 	}

@@ -44,11 +44,14 @@ func (d *Device) heard(answer []byte) {
 	if err != nil || r.Error != 0 {
 		return
 	}
+	d.installed(r.Notification.ICCID)
+}
+
+// installed notes that the chip has installed a profile.
+func (d *Device) installed(iccid ident.ICCID) {
 	t := &d.truth
-	iccid := r.Notification.ICCID
 	t.installed = append(t.installed, iccid)
-	number := uint64(len(t.installed))
-	if d.lab.calm.Load() || d.plan.Strikes(Profile, number) != NoCoverage {
+	if d.lab.calm.Load() || d.plan.Strikes(Profile, uint64(len(t.installed))) != NoCoverage {
 		return
 	}
 	if t.covered == nil {
@@ -102,6 +105,9 @@ func (d *Device) look() (list []Held, err error) {
 	d.truth.known, d.truth.enabled = true, ""
 	for _, p := range profiles {
 		h := Held{ICCID: p.ICCID, Enabled: p.Enabled != nil && *p.Enabled}
+		if !slices.Contains(d.truth.installed, h.ICCID) { // the power failed before the chip had said it all
+			d.installed(h.ICCID)
+		}
 		if h.Enabled {
 			d.truth.enabled = h.ICCID
 			if !slices.Contains(d.truth.ever, h.ICCID) {
@@ -134,6 +140,9 @@ func (d *Device) witness() (*Witness, error) {
 	w := &Witness{
 		EID: d.plan.EID, Name: d.plan.Name, Hopeless: d.plan.Hopeless(),
 		Installed: slices.Clone(d.truth.installed), Enabled: slices.Clone(d.truth.ever), Twice: d.twice(),
+	}
+	for id := range d.truth.back {
+		w.Back = append(w.Back, id)
 	}
 	if d.agent == nil {
 		return w, nil // it has never come so far as to have a chip that does something

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"godwit/ident"
@@ -52,6 +53,7 @@ type Witness struct {
 	Installed []ident.ICCID // in order, each time
 	Enabled   []ident.ICCID // profiles that were ever found enabled
 	Twice     []string      // packages executed more than once
+	Back      []string      // packages that were rolled back
 	Posts     int           // orders that the server may have taken
 }
 
@@ -78,7 +80,10 @@ type Verdict struct {
 	Reasons      map[string]int `json:"reasons"`      // of failed transactions, by message_code
 	Profiles     int            `json:"profiles"`     // records compared
 	Installed    int            `json:"installed"`    // profiles that chips have installed
-	Violations   []Violation    `json:"violations"`
+	// Waiting is what still waits on devices that are not believed, and for which
+	// the server's own time limit has not come.
+	Waiting    int         `json:"waiting"`
+	Violations []Violation `json:"violations"`
 }
 
 // Evidence is what a verdict is made from.
@@ -87,6 +92,9 @@ type Evidence struct {
 	Transactions []Transaction
 	Operations   []Operation
 	Profiles     []ProfileRecord
+
+	Now   time.Time
+	Limit time.Duration // after which the server gives a device up
 }
 
 // Judge compares what the server says with what the chips hold.
@@ -125,7 +133,7 @@ func Judge(e Evidence) *Verdict {
 	for i := range e.Witnesses {
 		w := &e.Witnesses[i]
 		v.Installed += len(w.Installed)
-		c := court{v, w}
+		c := court{v, w, e.Now.Add(-e.Limit)}
 		c.ended(transactions[w.EID], operations[w.EID])
 		c.once(transactions[w.EID], operations[w.EID])
 		if w.Hopeless {
@@ -144,7 +152,8 @@ func Judge(e Evidence) *Verdict {
 // A court judges one device.
 type court struct {
 	*Verdict
-	w *Witness
+	w     *Witness
+	young time.Time // what was touched after this may wait on a device that is not believed
 }
 
 func (c court) charge(rule, format string, args ...any) {
@@ -153,13 +162,23 @@ func (c court) charge(rule, format string, args ...any) {
 
 // ended holds everything to have an end.
 func (c court) ended(list []Transaction, operations []Operation) {
+	waits := func(updated time.Time) bool {
+		if c.w.Hopeless && updated.After(c.young) {
+			c.Waiting++
+			return true
+		}
+		return false
+	}
 	for _, t := range list {
-		if t.Status != "complete" && t.Status != "failed" {
+		if t.Status == "unknown" && c.w.Hopeless {
+			continue // which is the truth: nobody can know
+		}
+		if t.Status != "complete" && t.Status != "failed" && !waits(t.Updated) {
 			c.charge(RuleEnds, "%s of %s is %s (%s) since %s: transaction %s", t.Action, t.ICCID, t.Status, t.Code, t.Updated.Format(time.TimeOnly), t.ID)
 		}
 	}
 	for _, o := range operations {
-		if o.Status != "successful" && o.Status != "failed" {
+		if o.Status != "successful" && o.Status != "failed" && !waits(o.Updated) {
 			c.charge(RuleEnds, "%s of %s stands at %s (%s) since %s: operation %s", o.Operation, o.ICCID, o.Status, o.Code, o.Updated.Format(time.TimeOnly), o.ID)
 		}
 	}
@@ -225,8 +244,8 @@ func (c court) standing(list []Transaction) {
 			last = t
 		}
 	}
-	if last == nil {
-		return
+	if last == nil || slices.Contains(c.w.Back, strings.ReplaceAll(last.ID, "-", "")) {
+		return // of one that was complete, and then rolled back, the chip shows nothing any more
 	}
 	enabled := slices.ContainsFunc(c.w.Held, func(h Held) bool { return h.ICCID == last.ICCID && h.Enabled })
 	if enabled != (last.Action == "enable") {
@@ -290,7 +309,7 @@ func (v *Verdict) twice(list []Witness) {
 		w := &list[i]
 		for _, iccid := range w.Installed {
 			if before := first[iccid]; before != nil {
-				court{v, w}.charge(RuleOnce, "%s was installed again; the first time on %s", iccid, before.Name)
+				court{Verdict: v, w: w}.charge(RuleOnce, "%s was installed again; the first time on %s", iccid, before.Name)
 				continue
 			}
 			first[iccid] = w

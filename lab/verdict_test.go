@@ -40,6 +40,24 @@ func TestJudge(t *testing.T) {
 	if v := Judge(good()); len(v.Violations) > 0 || v.Profiles != 1 || v.Installed != 2 {
 		t.Fatalf("%+v", v)
 	}
+	rolled := good() // complete, and rolled back: the answer of the eIM was lost
+	rolled.Witnesses[0].Held[0].Enabled, rolled.Profiles[0].Status = false, "inactive"
+	rolled.Witnesses[0].Back = []string{"2"}
+	if v := Judge(rolled); len(v.Violations) > 0 {
+		t.Errorf("rolled back: %v", v.Violations)
+	}
+	liar := Evidence{
+		Witnesses:    []Witness{{EID: eidA, Hopeless: true, Posts: 2}},
+		Transactions: []Transaction{{ID: "1", Status: "unknown", EID: eidA}, {ID: "2", Status: "in_progress", EID: eidA, Updated: time.Unix(1000, 0)}},
+		Now:          time.Unix(1500, 0), Limit: 1000 * time.Second,
+	}
+	if v := Judge(liar); len(v.Violations) > 0 || v.Waiting != 1 {
+		t.Errorf("before the time limit: %+v", v)
+	}
+	liar.Now = time.Unix(2500, 0)
+	if v := Judge(liar); len(v.Violations) != 1 || v.Violations[0].Rule != RuleEnds {
+		t.Errorf("after the time limit: %+v", v)
+	}
 	for _, c := range []struct {
 		what, rule string
 		spoil      func(*Evidence)

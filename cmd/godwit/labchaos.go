@@ -52,7 +52,7 @@ func (c labChaosCommand) Run(ctx context.Context) error {
 	if c.Codes <= 0 {
 		c.Codes = 2 * c.Devices
 	}
-	chaos := lab.Chaos{Lab: l, For: c.For, Settle: c.Settle, Rate: c.Rate, Say: func(format string, args ...any) {
+	chaos := lab.Chaos{Lab: l, For: c.For, Settle: c.Settle, Limit: time.Hour, Rate: c.Rate, Say: func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, format+"\n", args...)
 	}}
 	if chaos.Codes, err = c.order(ctx); err != nil {
@@ -131,6 +131,9 @@ func printVerdict(f *lab.Figures) {
 	}
 	fmt.Printf("reasons of those that failed: %v\n", f.Reasons)
 	fmt.Printf("%d profiles were installed on chips, %d records compared, settled after %.0f s\n\n", f.Installed, f.Profiles, f.Settled)
+	if f.Waiting > 0 {
+		fmt.Printf("%d operations and transactions wait for the server's time limit, on devices that cannot be believed\n", f.Waiting)
+	}
 	if len(f.Violations) == 0 {
 		fmt.Println("VERDICT: everything has ended, in a state that its device confirms, once; the records are what the chips hold")
 		return

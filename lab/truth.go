@@ -240,8 +240,9 @@ func (c *watchedChip) note(der []byte) {
 	if err != nil || r.Unsigned || r.ErrorCode != nil || len(r.TransactionID) == 0 {
 		return
 	}
-	// To look twice does no harm.
-	if !slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op != iot.OpList }) {
+	// To look twice does no harm, nor does asking again for what was refused: an eIM
+	// asks without a way back where there is none.
+	if !slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op != iot.OpList && o.Code == 0 }) {
 		return
 	}
 	t := &c.device.truth

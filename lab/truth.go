@@ -240,8 +240,8 @@ func (c *watchedChip) note(der []byte) {
 	if err != nil || r.Unsigned || r.ErrorCode != nil || len(r.TransactionID) == 0 {
 		return
 	}
-	// To look twice does no harm.
-	if !slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op != iot.OpList }) {
+	// To look twice does no harm, nor does it to ask again for what was refused.
+	if !slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op != iot.OpList && o.Code == rsp.ResultOK && !o.Terminated }) {
 		return
 	}
 	t := &c.device.truth

@@ -58,7 +58,6 @@ type Device struct {
 
 	// Numbers of occasions.
 	sessions, requests, notifications, packages uint64
-	away                                        time.Time // until when
 
 	timer *time.Timer
 }

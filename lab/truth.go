@@ -240,9 +240,8 @@ func (c *watchedChip) note(der []byte) {
 	if err != nil || r.Unsigned || r.ErrorCode != nil || len(r.TransactionID) == 0 {
 		return
 	}
-	// To look twice does no harm, nor does asking again for what was refused: an eIM
-	// asks without a way back where there is none.
-	if !slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op != iot.OpList && o.Code == 0 }) {
+	// To look twice does no harm, nor does it to ask again for what was refused.
+	if !slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op != iot.OpList && o.Code == rsp.ResultOK && !o.Terminated }) {
 		return
 	}
 	t := &c.device.truth

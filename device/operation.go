@@ -323,6 +323,22 @@ func (s *Store) follow(ctx context.Context, tx *db.Tx, t Transaction, p proof) e
 	return s.verify(ctx, tx, &o, p)
 }
 
+// followBack ends the operation that waits for the report of an enabling which the
+// device has undone.
+func (s *Store) followBack(ctx context.Context, tx *db.Tx, t Transaction, p proof) error {
+	if t.Operation == "" {
+		return nil
+	}
+	o, err := readOp(ctx, tx, t.Operation, tx.ForUpdate())
+	if none(err) || err == nil && (o.Status != OpEnableVerify || o.EnableTx != t.ID) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read operation %s: %w", t.Operation, err)
+	}
+	return s.endOperation(ctx, tx, &o, OpFailed, t.MessageCode, t.Message, p)
+}
+
 // verify leaves a verify state if the device has reported what it waits for.
 func (s *Store) verify(ctx context.Context, tx *db.Tx, o *Operation, p proof) error {
 	if o.Status != OpDownloadVerify && o.Status != OpEnableVerify {

@@ -211,6 +211,30 @@ func TestLateNews(t *testing.T) {
 	})
 }
 
+// TestUndone: the device has enabled the profile, and gone back since the answer to
+// its first word was lost. Its later word ends the operation.
+func TestUndone(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		id, eid := h.device(t, 1)
+		iccid := h.code(t, 1, "Northwind")
+		h.report(t, eid, is(iccid, "Mobile", false))
+		o := h.begins(t, Order{Work: WorkEnable, Device: id, EID: eid, ICCID: iccid})
+		task := h.eim.last(t)
+		h.outcome(t, Outcome{TaskID: task.ID, EID: eid, Stage: StageDone, ICCID: iccid})
+		if got := h.op(t, o.ID); got.Status != OpEnableVerify {
+			t.Fatalf("enabled: %+v", got)
+		}
+		h.outcome(t, Outcome{TaskID: task.ID, EID: eid, Stage: StageFailed, Reason: CodeRolledBack})
+		if got := h.op(t, o.ID); got.Status != OpFailed || got.MessageCode != CodeRolledBack {
+			t.Errorf("undone: %+v", got)
+		}
+		if tx := h.tx(t, o.EnableTx); tx.Status != TxComplete {
+			t.Errorf("the transaction, which was complete, is %+v", tx)
+		}
+	})
+}
+
 // TestUnknown: nobody can say what became of it until a report shows it.
 func TestUnknown(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

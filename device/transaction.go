@@ -372,7 +372,14 @@ func (s *Store) Outcome(ctx context.Context, tx *db.Tx, o Outcome) error {
 	}, p); err != nil {
 		return err
 	}
-	t.Status = to
+	t.Status, t.MessageCode, t.Message = to, code, text(code, message)
+	if code == CodeRolledBack {
+		// Enabled and undone: whoever waits for the device's report of it waits in
+		// vain.
+		if err := s.followBack(ctx, tx, t, p); err != nil {
+			return err
+		}
+	}
 	return s.settleCode(ctx, tx, &t, !t.reached && unreached(code, CodeSent, false))
 }
 

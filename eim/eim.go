@@ -54,7 +54,8 @@ type Config struct {
 
 	Jobs *jobs.Queue // delivers notifications; Open registers the kind
 
-	// Outcome hears how a task ended, once, and Inventory what an eUICC says that
+	// Outcome hears how a task ended, once; of an enabling that was done, besides,
+	// that the device has undone it (Failed, "rolled_back"). Inventory hears what an eUICC says that
 	// it holds, both in the transaction that stores it. Seen hears who has
 	// polled, in batches.
 	Outcome   func(ctx context.Context, tx *db.Tx, o Outcome) error

@@ -76,6 +76,10 @@ func (s *Server) keep(ctx context.Context, tx *db.Tx, eid ident.EID, taskID stri
 	return nil
 }
 
+// rolledBack is the reason of an enabling that the device has undone. It may come
+// after the task was reported as done: the eUICC's later word counts.
+const rolledBack = "rolled_back"
+
 // An ending is how a task ends.
 type ending struct {
 	code     int64
@@ -107,6 +111,11 @@ func (s *Server) finish(ctx context.Context, tx *db.Tx, t *task, a action, o end
 	t.stage = to
 	s.changes(tx, t.eid)
 	tx.AfterCommit(func() { countTask(t.kind, to) })
+	return s.tell(ctx, tx, t, to, o)
+}
+
+// tell reports how a task has ended to whoever wanted it.
+func (s *Server) tell(ctx context.Context, tx *db.Tx, t *task, to Stage, o ending) error {
 	if t.own || s.cfg.Outcome == nil {
 		return nil
 	}

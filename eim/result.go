@@ -223,6 +223,16 @@ func (s *Server) lateWord(ctx context.Context, tx *db.Tx, c *claim, e *euicc, t 
 	if t != nil && t.kind == List {
 		return nil
 	}
+	if t != nil && t.stage == Done {
+		// The answer to the eIM's first word was lost, so the device took the new
+		// profile for one without a way to the eIM, and went back.
+		if o := judge(t, result.Results); o.reason == rolledBack {
+			o.evidence, o.results = v, result.Results
+			if err := s.tell(ctx, tx, t, Failed, o); err != nil {
+				return err
+			}
+		}
+	}
 	return s.wantList(ctx, tx, e.eid, s.now())
 }
 
@@ -370,7 +380,7 @@ var ops = map[Kind]iot.Op{
 func judge(t *task, results []iot.OpResult) ending {
 	for _, r := range results {
 		if r.Op == iot.OpRollback && !r.Terminated {
-			return ending{code: undefined, reason: "rolled_back", message: "the new profile could not reach the eIM; the device is back on the old one"}
+			return ending{code: undefined, reason: rolledBack, message: "the new profile could not reach the eIM; the device is back on the old one"}
 		}
 	}
 	if len(results) == 0 {

@@ -6,6 +6,8 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/ident"
+	"godwit/iot"
+	"godwit/rsp"
 )
 
 // TestNothingToGoBackTo enables profiles with rollback on a real chip: the first
@@ -41,6 +43,50 @@ func TestNothingToGoBackTo(t *testing.T) {
 		}
 		if n := w.count(`select count(*) from eim_task where kind = 'enable' and attempt = 2`); n != 1 {
 			t.Errorf("%d of the two were sent twice, want 1", n)
+		}
+	})
+}
+
+// TestUndone has the answer to an enabling with rollback lost: the chip goes back,
+// and its second word is told as well.
+func TestUndone(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		p := newDP(t, d)
+		w := newWorld(t, d)
+		v := newChipDevice(t, w)
+		v.run()
+		var profiles [2]ident.ICCID
+		for i := range profiles {
+			var code string
+			code, profiles[i] = p.order(t, "")
+			w.queue(Task{EID: v.eid, Kind: Download, ActivationCode: db.Secret(code)})
+			v.run()
+		}
+		w.queue(Task{EID: v.eid, Kind: Enable, ICCID: profiles[0]})
+		v.run()
+
+		enable := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: profiles[1], Rollback: true})
+		order := w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse)
+		w.ask(&iot.ProvideEimPackageResult{EID: v.eid, PackageResult: v.do(order.EUICCPackage)}) // and the answer is lost
+		if o := w.outcome(enable); o.Stage != Done {
+			t.Fatalf("enabled: %+v", o)
+		}
+		code, back, err := iot.ParseRollback(v.do(iot.AppendRefresh(nil, iot.TagProfileRollback, true)))
+		if err != nil || code != rsp.ResultOK {
+			t.Fatalf("roll back: %d, %v", code, err)
+		}
+		for range 2 { // once more changes nothing
+			w.ask(&iot.ProvideEimPackageResult{EID: v.eid, PackageResult: back})
+		}
+		list := w.outcomesOf(enable)
+		if len(list) != 2 || list[1].Stage != Failed || list[1].Reason != rolledBack || list[1].Witness != ByEUICC {
+			t.Errorf("outcomes: %+v", list)
+		}
+		v.run()
+		for _, listed := range w.inventories[len(w.inventories)-1].Profiles {
+			if on := listed.Enabled != nil && *listed.Enabled; on != (listed.ICCID == profiles[0]) {
+				t.Errorf("after that %s is enabled: %v", listed.ICCID, on)
+			}
 		}
 	})
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // Poll finishes what was interrupted, delivers what waits, asks the eIM for one
-// package, has it executed and delivers the result. It reports whether there was
-// a package: then there may be more at once.
+// package, has it executed and delivers the result. It reports whether there may
+// be more at once: there was a package, and not the one of the poll before, which an
+// eIM hands out again that does not believe the result.
 func (p *IPA) Poll(ctx context.Context) (more bool, err error) {
 	p.busy.Lock()
 	defer p.busy.Unlock()
@@ -50,7 +51,7 @@ func (p *IPA) Poll(ctx context.Context) (more bool, err error) {
 		p.notify(ctx)
 		return false, nil
 	}
-	return true, err
+	return !p.again, err
 }
 
 // resume finishes what an earlier poll, perhaps of an earlier life, began.

@@ -37,7 +37,7 @@ func (p *IPA) Run(ctx context.Context) error {
 			pause = p.backoff(failures)
 			failures++
 			p.log().Warn("poll failed", "err", err, "failures", failures, "pause", pause)
-		case more && p.again:
+		case p.again:
 			pause = p.backoff(failures)
 			failures++
 			p.log().Warn("the eIM hands out a package that it had the result of", "pause", pause)

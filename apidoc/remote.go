@@ -39,6 +39,13 @@ var remoteOperations = managed(slices.Concat(
 	extended([]Operation{
 		removed("/esims/inventory/{eid}", "DeleteESIM", "eSIMs", "Takes an eSIM out of its device"),
 		one("GET", "/esims/inventory/{eid}/eim_configuration", "FetchEIMConfiguration", "eSIMs", "What the eUICC is told of the eIM (AddInitialEim, SGP.32)", "rm_eim_configuration", 200),
+		one("GET", "/esims/inventory/{eid}/packages", "ListPackages", "eSIMs", "Lists the newest packages of the eIM for an eUICC", "rm_packages", 200),
+		{
+			Method: "POST", Path: ws + "/esims/inventory/{eid}/packages", ID: "OrderPackage", Resource: "eSIMs", Summary: "Has the eIM order something of an eUICC that is no action on a profile",
+			About: "Rules, immediate enabling, the fallback profile, the default SM-DP+, and the eIMs that the eUICC takes orders from (SGP.32).",
+			Body:  "rm_package_request", Answers: answered(200, "rm_package"),
+		},
+		one("GET", "/esims/inventory/{eid}/packages/{id}", "FetchPackage", "eSIMs", "Shows one package, with what the eUICC signed", "rm_package", 200),
 	}),
 
 	resource("Activation codes", "/esim_activation_codes", "rm_code", "ActivationCode", asked, exported()),

@@ -38,6 +38,8 @@ func (d *Door) esimRoutes() web.Routes {
 		{Path: root + "/esims/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listESIMs)}},
 		{Path: root + "/esims/inventory/{eid}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchESIM), http.MethodDelete: d.writing(d.deleteESIM)}},
 		{Path: root + "/esims/inventory/{eid}/eim_configuration", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchConfiguration)}},
+		{Path: root + "/esims/inventory/{eid}/packages", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listPackages), http.MethodPost: d.writing(d.orderPackage)}},
+		{Path: root + "/esims/inventory/{eid}/packages/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchPackage)}},
 		{Path: root + "/esims/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportESIMs)}},
 	}
 }

@@ -38,7 +38,10 @@ type Options struct {
 	// Configuration returns what an eUICC is to be told of the eIM: the octets
 	// of its EimConfigurationData. That resource is not served if it is nil.
 	Configuration func(ctx context.Context, eid ident.EID) ([]byte, error)
-	Now           func() time.Time // the clock, time.Now if nil
+	// Packages is the eIM for packages that are no actions on a profile; nil has
+	// them not served.
+	Packages Packages
+	Now      func() time.Time // the clock, time.Now if nil
 }
 
 // A Door serves /ws/v1.

@@ -42,7 +42,7 @@ func (a *app) joinField(ctx context.Context) error {
 		DB: a.db, Accounts: a.accounts, Devices: a.devices, Events: a.events,
 		Address: web.Address{URL: a.settings.PublicURL, Proxies: a.settings.Proxies},
 		Rates:   &web.Rates{PerSecond: a.settings.Rate}, Concurrent: a.settings.Concurrent,
-		Configuration: a.configuration,
+		Configuration: a.configuration, Packages: packages{a.db, a.eim},
 	})
 	return nil
 }

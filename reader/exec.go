@@ -33,6 +33,9 @@ type stdioPayload struct {
 	Data  string  `json:"data,omitempty"`
 }
 
+// errEnded is a program that reads and writes no more.
+var errEnded = errors.New("the program has ended its output")
+
 // A program is a child process that answers lpac's stdio APDU protocol: one JSON
 // object a line, requests on its standard input, answers on its standard output.
 // What it writes of other types is no concern of ours.
@@ -113,13 +116,16 @@ func (p *program) exchange(request []byte) (stdioPayload, error) {
 	for {
 		select {
 		case err := <-wrote:
+			if errors.Is(err, syscall.EPIPE) {
+				return stdioPayload{}, errEnded
+			}
 			if err != nil {
 				return stdioPayload{}, err
 			}
 			wrote = nil
 		case line, ok := <-p.lines:
 			if !ok {
-				return stdioPayload{}, errors.New("the program has ended its output")
+				return stdioPayload{}, errEnded
 			}
 			answer, ours, err := parseAnswer(line)
 			if err != nil || ours {

@@ -114,13 +114,16 @@ func TestAgentKilled(t *testing.T) {
 			y := &yard{process: &process{t: t, data: y.data, credentials: y.credentials}, app: y.app, by: y.by}
 			p := y.newPost(2000+len(tt.name), tt.iot).asUser()
 			p.args = append(p.args, "--download", tt.way)
+			began := time.Now()
+			p.must()
+			life := time.Since(began) // of an agent that nobody kills and that has little to do
 			kills := 0
-			// persist starts the agent until it comes to its end by itself.
+			// persist starts the agent until it comes to its end by itself. The first
+			// lives are shorter than one needs, later ones ever longer.
 			persist := func() {
 				t.Helper()
-				for range 200 {
-					// From the start of the process to the end of its work is some 200 ms.
-					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20+rand.IntN(300))*time.Millisecond)
+				for n := range 200 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration((0.1+rand.Float64())*float64(life)*(0.9+float64(n)/5)))
 					said, err := p.once(ctx)
 					killed := ctx.Err() != nil
 					cancel()
@@ -134,7 +137,6 @@ func TestAgentKilled(t *testing.T) {
 				}
 				t.Fatal("the agent does not come to an end in 200 lives")
 			}
-			persist()
 			var kept []string
 			lost := 0
 			for n := range 4 {
@@ -168,7 +170,7 @@ func TestAgentKilled(t *testing.T) {
 				p.wantDone(id)
 			}
 			p.wantProfiles(kept[0]+" false", kept[1]+" true")
-			t.Logf("the agent was killed %d times; %d installations were interrupted", kills, lost)
+			t.Logf("the agent, which lives for %s, was killed %d times; %d installations were interrupted", life, kills, lost)
 			if kills == 0 {
 				t.Error("the agent was never killed")
 			}

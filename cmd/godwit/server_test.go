@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -57,12 +58,17 @@ func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+		// Below the range that the system hands out by itself: there a connection
+		// of somebody else may take the port while a server is started again.
+		for {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
+			if err != nil {
+				continue
+			}
+			defer l.Close()
+			addresses[i] = l.Addr().String()
+			break
 		}
-		defer l.Close()
-		addresses[i] = l.Addr().String()
 	}
 	return addresses
 }

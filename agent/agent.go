@@ -138,7 +138,11 @@ func (a *agent) session(ctx context.Context) error {
 	if err := a.openChip(); err != nil {
 		return err
 	}
-	if a.enrol || a.memory.Token == "" || a.memory.Server != a.Server || a.memory.EID != a.chip.EID() || a.memory.Kind != a.kind {
+	if a.Eim != "" {
+		if err := a.foreign(); err != nil {
+			return err
+		}
+	} else if a.enrol || a.memory.Token == "" || a.memory.Server != a.Server || a.memory.EID != a.chip.EID() || a.memory.Kind != a.kind {
 		if err := a.enrolNow(ctx); err != nil {
 			return err
 		}
@@ -157,7 +161,9 @@ func (a *agent) session(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return i.Run(ctx) })
-	g.Go(func() error { return a.reports(ctx, i) })
+	if a.Eim == "" {
+		g.Go(func() error { return a.reports(ctx, i) })
+	}
 	g.Go(func() error { return a.watchCard(ctx) })
 	return g.Wait()
 }
@@ -351,8 +357,10 @@ func (a *agent) progress(p ipa.Progress) {
 
 // once does what waits, and ends.
 func (a *agent) once(ctx context.Context, i *ipa.IPA) error {
-	if _, err := a.server.report(ctx, a.memory.Token, a.facts()); err != nil {
-		a.log.Warn("report", "err", err)
+	if a.Eim == "" {
+		if _, err := a.server.report(ctx, a.memory.Token, a.facts()); err != nil {
+			a.log.Warn("report", "err", err)
+		}
 	}
 	for {
 		more, err := i.Poll(ctx)

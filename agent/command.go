@@ -22,7 +22,9 @@ import (
 
 // Command is the command line; its tags are those of kong.
 type Command struct {
-	Server string   `required:"" help:"Address of the server's API." placeholder:"URL"`
+	Server string   `help:"Address of the server's API." placeholder:"URL"`
+	Eim    string   `name:"eim" type:"existingfile" help:"Configuration of an eIM that is no Godwit server's (EimConfigurationData, DER or base64), in place of --server: nothing is enrolled or reported there." placeholder:"FILE"`
+	Esipa  string   `help:"Where that eIM is reached. Default: https:// and the FQDN in its configuration." placeholder:"URL"`
 	Card   string   `required:"" help:"Way to the eUICC: at:/dev/ttyUSB2, pcsc:READER, exec:PROGRAM, euicc:DIR." placeholder:"WAY"`
 	State  string   `help:"Directory for what the agent must not lose." type:"path" default:"/var/lib/godwit-agent" placeholder:"DIR"`
 	CA     []string `name:"ca" type:"existingfile" help:"Certificates, PEM, of CIs and authorities whose servers are accepted, beside those of the system." placeholder:"FILE"`
@@ -85,17 +87,12 @@ func (c Command) run(ctx context.Context, log *slog.Logger) error {
 
 // check finds what is wrong before anything is touched.
 func (c *Command) check() error {
-	u, err := url.Parse(c.Server)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("--server: the address of a server begins with https://, not %q", c.Server)
+	if (c.Server == "") == (c.Eim == "") {
+		return errors.New("--server or --eim: one of them says who manages the eUICC")
 	}
-	if u.Scheme == "http" && !c.AllowHTTP && !loopback(u.Hostname()) {
-		return fmt.Errorf("--server: %s would have the token read by everybody on the way: use https, or say --allow-http", c.Server)
+	if err := c.checkServer(); err != nil {
+		return err
 	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("--server: the address is scheme, host and path only; credentials have flags of their own")
-	}
-	c.Server = strings.TrimSuffix(c.Server, "/")
 	if c.InstallCode != "" && c.User != "" {
 		return errors.New("--install-code and --user: one of them vouches for the device")
 	}
@@ -111,6 +108,32 @@ func (c *Command) check() error {
 	if _, _, err := net.SplitHostPort(c.Connect); c.Connect != "" && err != nil {
 		return fmt.Errorf("--connect: %w", err)
 	}
+	return nil
+}
+
+// checkServer finds what is wrong with the address of the server or the eIM.
+func (c *Command) checkServer() error {
+	if c.Eim != "" {
+		u, err := url.Parse(c.Esipa)
+		if err != nil || c.Esipa != "" && (u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("--esipa: the address of an eIM begins with https://, not %q", c.Esipa)
+		}
+		if u.Scheme == "http" && !c.AllowHTTP && !loopback(u.Hostname()) {
+			return fmt.Errorf("--esipa: %s could be changed by everybody on the way: use https, or say --allow-http", c.Esipa)
+		}
+		return nil
+	}
+	u, err := url.Parse(c.Server)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("--server: the address of a server begins with https://, not %q", c.Server)
+	}
+	if u.Scheme == "http" && !c.AllowHTTP && !loopback(u.Hostname()) {
+		return fmt.Errorf("--server: %s would have the token read by everybody on the way: use https, or say --allow-http", c.Server)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("--server: the address is scheme, host and path only; credentials have flags of their own")
+	}
+	c.Server = strings.TrimSuffix(c.Server, "/")
 	return nil
 }
 

@@ -224,10 +224,11 @@ func (s *started) print(c serveCommand, took time.Duration) {
 	fmt.Printf(`godwit %s is ready after %d ms
 
   Super SIM API   %s/v1   (account %s)
+  Remote Manager  %s/ws/v1
   SM-DP+, eIM     %s   (trust: %s)
   core network    %s
   credentials     godwit credentials --data %s
-`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.SMDPAddress, s.addresses.Set,
+`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.BaseURL, s.addresses.SMDPAddress, s.addresses.Set,
 		carrier.Redacted(c.Core), c.Data)
 	if s.fresh {
 		fmt.Printf("  new             %s, with %d test profiles in stock\n", c.Data, testStock)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -188,6 +189,9 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	if err := a.furnish(ctx, c.dataFlags); err != nil {
 		return nil, err
+	}
+	if fresh {
+		debug.FreeOSMemory() // hashing the first user's password took 64 MB
 	}
 	s = &started{app: a, fresh: fresh, release: release, addresses: addresses{
 		BaseURL:     baseURL(config.PublicURL, api.Addr()),

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"encoding/base64"
 	"fmt"
 	"os"
 	"strings"
@@ -17,10 +16,7 @@ func (a *agent) foreign() error {
 	if err != nil {
 		return err
 	}
-	if text, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(content)), "")); err == nil {
-		content = text
-	}
-	config, err := iot.ParseEimConfiguration(content)
+	config, err := iot.ReadEimConfiguration(content)
 	if err != nil {
 		return &settingError{fmt.Sprintf("--eim: %s is no EimConfigurationData: %v", a.Eim, err)}
 	}

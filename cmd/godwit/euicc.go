@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -202,10 +201,7 @@ func readEimConfiguration(name string) (*iot.EimConfiguration, error) {
 	if err != nil {
 		return nil, err
 	}
-	if text, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(content)), "")); err == nil {
-		content = text
-	}
-	eim, err := iot.ParseEimConfiguration(content)
+	eim, err := iot.ReadEimConfiguration(content)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -113,12 +113,9 @@ func reportOf(i eim.Inventory) device.Report {
 }
 
 func reportedOf(p iot.ProfileInfo) device.Reported {
-	one := device.Reported{ICCID: p.ICCID, Active: p.Enabled != nil && *p.Enabled, Type: profileTypes[rsp.ClassOperational]}
-	if p.ServiceProvider != nil {
-		one.Carrier = *p.ServiceProvider
-	}
-	if p.Name != nil {
-		one.Name = *p.Name
+	one := device.Reported{
+		ICCID: p.ICCID, Active: p.Enabled != nil && *p.Enabled, Carrier: value(p.ServiceProvider), Name: value(p.Name),
+		Type: profileTypes[rsp.ClassOperational],
 	}
 	if p.Class != nil {
 		one.Type = profileTypes[*p.Class]

@@ -158,8 +158,15 @@ func TestSubscribe(t *testing.T) {
 		all, some := subscribe(t, l, event.Filter{}, 0), subscribe(t, l, event.Filter{Account: "AC2"}, 0)
 		begun := time.Now()
 		appendAll(t, d, l, event.Event{Kind: "new", Subject: "x", Account: "AC1"}, event.Event{Kind: "new", Subject: "y", Account: "AC2"})
-		first, second := next(t, all), next(t, all)
-		if took := time.Since(begun); took > 500*time.Millisecond {
+		// A feed may begin with some of the last moment: on PostgreSQL as far back
+		// as a transaction was open anywhere, another database's included.
+		first := next(t, all)
+		for first.Kind == "old" {
+			first = next(t, all)
+		}
+		second := next(t, all)
+		// On PostgreSQL it may have to wait for such a transaction.
+		if took := time.Since(begun); took > 500*time.Millisecond && !d.Postgres() {
 			t.Errorf("the feed took %v: it was not woken", took)
 		}
 		if first.Subject != "x" || second.Subject != "y" || first.Kind != "new" {

@@ -45,7 +45,10 @@ type Alias struct {
 // Aliases returns an account's aliases by their names.
 func (s *Store) Aliases(ctx context.Context, account string) (list []Alias, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		list, err = queryAll(ctx, q, func(r row) (a Alias, err error) { return a, r.Scan(&a.Alias, &a.Name) },
+		list, err = db.All(ctx, q, func(r db.Row) (a Alias, err error) {
+			err = r.Scan(&a.Alias, &a.Name)
+			return a, err
+		},
 			`select alias, name from carrier_alias where account_sid = $1 order by alias_key`, account)
 		return err
 	})
@@ -72,7 +75,7 @@ func (s *Store) PutAlias(ctx context.Context, by By, a Alias) error {
 		if err == nil {
 			return fault.New(fault.Conflict, "%s and %s would make a chain with the alias %s: an alias leads to a name that is none itself", a.Alias, a.Name, chained)
 		}
-		if !none(err) {
+		if !db.None(err) {
 			return fmt.Errorf("look for aliases: %w", err)
 		}
 		if _, err := exec(ctx, tx, "store alias", `insert into carrier_alias (account_sid, alias_key, alias, name, name_key, created_at)
@@ -112,7 +115,7 @@ func renormalize(ctx context.Context, tx *db.Tx, account, key, name string) erro
 		names := []string{name}
 		if name == "" {
 			var err error
-			names, err = queryAll(ctx, tx, func(r row) (s string, err error) { return s, r.Scan(&s) },
+			names, err = db.All(ctx, tx, db.Only[string],
 				`select distinct carrier from `+table+` where account_sid = $1 and carrier_key = $2`, account, key)
 			if err != nil {
 				return fmt.Errorf("read carriers: %w", err)
@@ -141,7 +144,7 @@ func carrierOf(ctx context.Context, q db.Query, account, name string) (carrierNa
 	if c.Key != "" {
 		var shown string
 		err := q.QueryRowContext(ctx, `select name from carrier_alias where account_sid = $1 and alias_key = $2`, account, c.Key).Scan(&shown)
-		if err != nil && !none(err) {
+		if err != nil && !db.None(err) {
 			return c, fmt.Errorf("read alias of %s: %w", name, err)
 		}
 		if err == nil {
@@ -161,10 +164,10 @@ func matchingKeys(ctx context.Context, q db.Query, account, name string) ([]stri
 	}
 	target := key
 	err := q.QueryRowContext(ctx, `select name_key from carrier_alias where account_sid = $1 and alias_key = $2`, account, key).Scan(&target)
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return nil, fmt.Errorf("read alias of %s: %w", name, err)
 	}
-	keys, err := queryAll(ctx, q, func(r row) (s string, err error) { return s, r.Scan(&s) },
+	keys, err := db.All(ctx, q, db.Only[string],
 		`select alias_key from carrier_alias where account_sid = $1 and name_key = $2 and alias_key <> $2`, account, target)
 	if err != nil {
 		return nil, fmt.Errorf("read aliases of %s: %w", name, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"godwit/db"
 	"godwit/event"
@@ -42,18 +41,9 @@ type CodePatch struct {
 	ConfirmationCode db.Secret // nil: as it was
 }
 
-// A PutCode is what became of one code of a request.
-type PutCode struct {
-	Code    Code
-	Created bool
-	Err     error // a *fault.Error; then the rest says nothing
-}
-
 const selectCode = `select iccid, account_sid, carrier, normalized_carrier, status, confirmation, device_id, eid, created_at, updated_at from activation_code c`
 
-func scanCode(r row) (Code, error) { return scanCodeWith(r) }
-
-func scanCodeWith(r row, more ...any) (c Code, err error) {
+func scanCode(r db.Row, more ...any) (c Code, err error) {
 	var created, updated int64
 	err = r.Scan(append([]any{&c.ICCID, &c.Account, &c.Carrier, &c.NormalizedCarrier, &c.Status, &c.Confirmation, &c.Device, &c.EID, &created, &updated}, more...)...)
 	c.CreatedAt, c.UpdatedAt = moment(created), moment(updated)
@@ -64,9 +54,9 @@ func scanCodeWith(r row, more ...any) (c Code, err error) {
 // written.
 func codeOf(ctx context.Context, tx *db.Tx, account string, iccid ident.ICCID) (Code, error) {
 	in, args := placeholders(2, spellings(iccid))
-	c, err := scanCode(tx.QueryRowContext(ctx, selectCode+` where account_sid = $1 and iccid in (`+in+`) order by length(iccid) limit 1`+tx.ForUpdate(),
-		append([]any{account}, args...)...))
-	if err != nil && !none(err) {
+	c, err := codeTable.one(ctx, tx, `where account_sid = $1 and iccid in (`+in+`) order by length(iccid) limit 1`+tx.ForUpdate(),
+		append([]any{account}, args...)...)
+	if err != nil && !db.None(err) {
 		return c, fmt.Errorf("read activation code of %s: %w", iccid, err)
 	}
 	return c, err
@@ -76,8 +66,8 @@ func codeOf(ctx context.Context, tx *db.Tx, account string, iccid ident.ICCID) (
 func (s *Store) Code(ctx context.Context, account string, iccid ident.ICCID) (c Code, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		in, args := placeholders(2, spellings(iccid))
-		c, err = scanCode(q.QueryRowContext(ctx, selectCode+` where account_sid = $1 and iccid in (`+in+`) order by length(iccid) limit 1`, append([]any{account}, args...)...))
-		if none(err) {
+		c, err = codeTable.one(ctx, q, `where account_sid = $1 and iccid in (`+in+`) order by length(iccid) limit 1`, append([]any{account}, args...)...)
+		if db.None(err) {
 			return fault.New(fault.NotFound, "no activation code is registered for %s", iccid)
 		}
 		return err
@@ -88,27 +78,8 @@ func (s *Store) Code(ctx context.Context, account string, iccid ident.ICCID) (c 
 // PutCodes registers activation codes, each for itself: what is refused is in
 // the answer, in its place. An error is trouble of our own. updateOnly refuses to
 // register new ones.
-func (s *Store) PutCodes(ctx context.Context, by By, list []CodePatch, updateOnly bool) ([]PutCode, error) {
-	var all []PutCode
-	for part := range slices.Chunk(list, putChunk) {
-		var puts []PutCode
-		err := s.DB.Write(ctx, func(tx *db.Tx) error {
-			puts = make([]PutCode, len(part))
-			for i, p := range part {
-				c, created, err := s.putCode(ctx, tx, by, p, updateOnly)
-				if _, refused := fault.As(err); err != nil && !refused {
-					return err
-				}
-				puts[i] = PutCode{c, created, err}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, puts...)
-	}
-	return all, nil
+func (s *Store) PutCodes(ctx context.Context, by By, list []CodePatch, updateOnly bool) ([]Put[Code], error) {
+	return putEach(ctx, s.DB, list, func(tx *db.Tx, p CodePatch) (Code, bool, error) { return s.putCode(ctx, tx, by, p, updateOnly) })
 }
 
 func (s *Store) putCode(ctx context.Context, tx *db.Tx, by By, p CodePatch, updateOnly bool) (c Code, created bool, err error) {
@@ -117,7 +88,7 @@ func (s *Store) putCode(ctx context.Context, tx *db.Tx, by By, p CodePatch, upda
 		return c, false, fault.Field("iccid", "%v", err)
 	}
 	c, err = codeOf(ctx, tx, by.Account, iccid)
-	created = none(err)
+	created = db.None(err)
 	switch {
 	case err != nil && !created:
 		return c, false, err
@@ -226,7 +197,7 @@ func (s *Store) secretsOf(ctx context.Context, q db.Query, c Code) (sec secrets,
 func (s *Store) DeleteCode(ctx context.Context, by By, iccid ident.ICCID) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
 		c, err := codeOf(ctx, tx, by.Account, iccid)
-		if none(err) {
+		if db.None(err) {
 			return fault.New(fault.NotFound, "no activation code is registered for %s", iccid)
 		}
 		if err != nil {
@@ -246,9 +217,9 @@ func (s *Store) DeleteCode(ctx context.Context, by By, iccid ident.ICCID) error 
 // others are taking at this moment.
 func nextCode(ctx context.Context, tx *db.Tx, account string, keys []string) (Code, error) {
 	in, args := placeholders(2, keys)
-	c, err := scanCode(tx.QueryRowContext(ctx, selectCode+` where account_sid = $1 and status = 'available' and carrier_key in (`+in+`)
-		order by created_at limit 1`+tx.SkipLocked(), append([]any{account}, args...)...))
-	if err != nil && !none(err) {
+	c, err := codeTable.one(ctx, tx, `where account_sid = $1 and status = 'available' and carrier_key in (`+in+`)
+		order by created_at limit 1`+tx.SkipLocked(), append([]any{account}, args...)...)
+	if err != nil && !db.None(err) {
 		return c, fmt.Errorf("look for an activation code: %w", err)
 	}
 	return c, err
@@ -283,8 +254,8 @@ func (s *Store) settleCode(ctx context.Context, tx *db.Tx, t *Transaction, unrea
 	if t.codeICCID == "" {
 		return nil
 	}
-	c, err := scanCode(tx.QueryRowContext(ctx, selectCode+` where account_sid = $1 and iccid = $2 and tx = $3`+tx.ForUpdate(), t.Account, string(t.codeICCID), t.ID))
-	if none(err) {
+	c, err := codeTable.one(ctx, tx, `where account_sid = $1 and iccid = $2 and tx = $3`+tx.ForUpdate(), t.Account, string(t.codeICCID), t.ID)
+	if db.None(err) {
 		return nil
 	}
 	if err != nil {

@@ -97,7 +97,7 @@ func TestPutDevices(t *testing.T) {
 			}
 		}
 		puts, err = h.PutDevices(t.Context(), h.by, []DevicePatch{{ID: numberedID(1), Name: ptr("")}, {ID: numberedID(9)}}, PutOptions{UpdateOnly: true})
-		if err != nil || puts[0].Err != nil || puts[0].Created || puts[0].Device.Name != "" || puts[0].Device.Group != "Plant/North" || !fault.Is(puts[1].Err, fault.NotFound) {
+		if err != nil || puts[0].Err != nil || puts[0].Created || puts[0].Item.Name != "" || puts[0].Item.Group != "Plant/North" || !fault.Is(puts[1].Err, fault.NotFound) {
 			t.Errorf("%+v, %v", puts, err)
 		}
 		stranger := By{Account: "AC" + strings.Repeat("9", 32)}
@@ -209,7 +209,7 @@ func TestCodes(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHouse(t, d)
 		iccid := numberedICCID(t, 1)
-		put := func(p CodePatch, update bool) PutCode {
+		put := func(p CodePatch, update bool) Put[Code] {
 			t.Helper()
 			puts, err := h.PutCodes(t.Context(), h.by, []CodePatch{p}, update)
 			if err != nil {
@@ -233,10 +233,10 @@ func TestCodes(t *testing.T) {
 			}
 		}
 		one := put(CodePatch{ICCID: iccid, Carrier: ptr("  North   Wind "), ActivationCode: db.Secret("1$rsp.example.net$SECRET-1")}, false)
-		if one.Err != nil || !one.Created || one.Code.NormalizedCarrier != "North Wind" || one.Code.Status != CodeAvailable {
+		if one.Err != nil || !one.Created || one.Item.NormalizedCarrier != "North Wind" || one.Item.Status != CodeAvailable {
 			t.Fatalf("%+v", one)
 		}
-		if again := put(CodePatch{ICCID: iccid + "F", ActivationCode: db.Secret("LPA:1$rsp.example.net$SECRET-2"), ConfirmationCode: db.Secret("77")}, true); again.Err != nil || again.Created || !again.Code.Confirmation || again.Code.Carrier != "  North   Wind " {
+		if again := put(CodePatch{ICCID: iccid + "F", ActivationCode: db.Secret("LPA:1$rsp.example.net$SECRET-2"), ConfirmationCode: db.Secret("77")}, true); again.Err != nil || again.Created || !again.Item.Confirmation || again.Item.Carrier != "  North   Wind " {
 			t.Errorf("%+v", again)
 		}
 		id, eid := h.device(t, 1)
@@ -253,7 +253,7 @@ func TestCodes(t *testing.T) {
 			}
 		}
 		h.fails(t, CodeSMDPRefused)
-		if fresh := put(CodePatch{ICCID: iccid, ActivationCode: db.Secret("1$a.b$C")}, false); fresh.Err != nil || fresh.Code.Status != CodeAvailable || fresh.Code.Device != "" {
+		if fresh := put(CodePatch{ICCID: iccid, ActivationCode: db.Secret("1$a.b$C")}, false); fresh.Err != nil || fresh.Item.Status != CodeAvailable || fresh.Item.Device != "" {
 			t.Errorf("a new secret for a spent code: %+v", fresh)
 		}
 		if err := h.DeleteCode(t.Context(), h.by, iccid); err != nil {

@@ -43,39 +43,10 @@ type PutOptions struct {
 	CreateOnly bool // leave devices as they are that exist
 }
 
-// A Put is what became of one device of a request.
-type Put struct {
-	Device  Device
-	Created bool
-	Err     error // a *fault.Error; then the rest says nothing
-}
-
-// putChunk is how many devices one transaction stores.
-const putChunk = 200
-
 // PutDevices creates and changes devices, each for itself: what is refused is in
 // the answer, in its place. An error is trouble of our own.
-func (s *Store) PutDevices(ctx context.Context, by By, list []DevicePatch, o PutOptions) ([]Put, error) {
-	var all []Put
-	for part := range slices.Chunk(list, putChunk) {
-		var puts []Put
-		err := s.DB.Write(ctx, func(tx *db.Tx) error {
-			puts = make([]Put, len(part))
-			for i, p := range part {
-				d, created, err := s.PutDevice(ctx, tx, by, p, o)
-				if _, refused := fault.As(err); err != nil && !refused {
-					return err
-				}
-				puts[i] = Put{d, created, err}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, puts...)
-	}
-	return all, nil
+func (s *Store) PutDevices(ctx context.Context, by By, list []DevicePatch, o PutOptions) ([]Put[Device], error) {
+	return putEach(ctx, s.DB, list, func(tx *db.Tx, p DevicePatch) (Device, bool, error) { return s.PutDevice(ctx, tx, by, p, o) })
 }
 
 // PutDevice creates or changes one device as part of the caller's transaction.
@@ -84,10 +55,10 @@ func (s *Store) PutDevice(ctx context.Context, tx *db.Tx, by By, p DevicePatch, 
 	if _, err := ParseID(string(p.ID)); err != nil {
 		return Device{}, false, fault.Field("id", "%v", err)
 	}
-	d, err := readDevice(ctx, tx, p.ID, tx.ForUpdate())
+	d, err := deviceTable.read(ctx, tx, string(p.ID), tx.ForUpdate())
 	exists := err == nil
 	switch {
-	case err != nil && !none(err):
+	case err != nil && !db.None(err):
 		return d, false, fmt.Errorf("read device %s: %w", p.ID, err)
 	case exists && d.Account != by.Account:
 		return d, false, fault.New(fault.Conflict, "device %s belongs to another account", p.ID)
@@ -284,9 +255,7 @@ func (d *Device) values() ([]any, error) {
 
 var selectDevice = `select ` + strings.Join(deviceColumns, ", ") + `, created_at from device d`
 
-func scanDevice(r row) (d Device, err error) { return scanDeviceWith(r) }
-
-func scanDeviceWith(r row, more ...any) (d Device, err error) {
+func scanDevice(r db.Row, more ...any) (d Device, err error) {
 	var tags string
 	var longitude, latitude *int64
 	var connect, disconnect, update, seen, reported, updated, created int64
@@ -311,10 +280,6 @@ func scanDeviceWith(r row, more ...any) (d Device, err error) {
 	d.LastConnect, d.LastDisconnect, d.LastUpdate, d.SeenAt = moment(connect), moment(disconnect), moment(update), moment(seen)
 	d.ESIMsReportedAt, d.UpdatedAt, d.CreatedAt = moment(reported), moment(updated), moment(created)
 	return d, nil
-}
-
-func readDevice(ctx context.Context, q db.Query, id ID, suffix string) (Device, error) {
-	return scanDevice(q.QueryRowContext(ctx, selectDevice+` where device_id = $1`+suffix, string(id)))
 }
 
 var insertDevice = func() string {
@@ -381,24 +346,13 @@ func later(a, b time.Time) time.Time {
 }
 
 // Device returns a device of an account.
-func (s *Store) Device(ctx context.Context, account string, id ID) (d Device, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		d, err = s.FindDevice(ctx, q, account, id)
-		return err
-	})
-	return d, err
+func (s *Store) Device(ctx context.Context, account string, id ID) (Device, error) {
+	return deviceTable.get(ctx, s.DB, account, string(id))
 }
 
 // FindDevice is Device inside the caller's transaction.
 func (s *Store) FindDevice(ctx context.Context, q db.Query, account string, id ID) (Device, error) {
-	d, err := readDevice(ctx, q, id, "")
-	if none(err) || err == nil && d.Account != account {
-		return Device{}, fault.New(fault.NotFound, "there is no device %s", id)
-	}
-	if err != nil {
-		return Device{}, fmt.Errorf("read device %s: %w", id, err)
-	}
-	return d, nil
+	return deviceTable.find(ctx, q, account, string(id), "")
 }
 
 // ByInstallCode returns the device whose install code this is. The refusal is of
@@ -408,7 +362,7 @@ func (s *Store) ByInstallCode(ctx context.Context, q db.Query, id ID, code strin
 	refused := fault.New(fault.Unauthorized, "no device %s with this install code", id)
 	var sealed []byte
 	err := q.QueryRowContext(ctx, `select install_code from device where device_id = $1`, string(id)).Scan(&sealed)
-	if none(err) || err == nil && sealed == nil {
+	if db.None(err) || err == nil && sealed == nil {
 		return Device{}, refused
 	}
 	if err != nil {
@@ -421,14 +375,14 @@ func (s *Store) ByInstallCode(ctx context.Context, q db.Query, id ID, code strin
 	if code == "" || subtle.ConstantTimeCompare(plain, []byte(code)) != 1 {
 		return Device{}, refused
 	}
-	return readDevice(ctx, q, id, "")
+	return deviceTable.read(ctx, q, string(id), "")
 }
 
 // PutFacts takes over what a device says of itself; empty fields leave what is
 // there. It is a sign of life too.
 func (s *Store) PutFacts(ctx context.Context, tx *db.Tx, id ID, f Facts) error {
-	d, err := readDevice(ctx, tx, id, tx.ForUpdate())
-	if none(err) {
+	d, err := deviceTable.read(ctx, tx, string(id), tx.ForUpdate())
+	if db.None(err) {
 		return fault.New(fault.NotFound, "there is no device %s", id)
 	}
 	if err != nil {

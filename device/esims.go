@@ -24,44 +24,31 @@ var ESIMKinds = []string{"iot", "consumer"}
 
 const selectESIM = `select eid, device_id, account_sid, kind, agent_key, reported_at, seen_at, created_at, updated_at from esim e`
 
-func scanESIM(r row) (ESIM, error) { return scanESIMWith(r) }
-
-func scanESIMWith(r row, more ...any) (e ESIM, err error) {
+func scanESIM(r db.Row, more ...any) (e ESIM, err error) {
 	var reported, seen, created, updated int64
 	err = r.Scan(append([]any{&e.EID, &e.Device, &e.Account, &e.Kind, &e.AgentKey, &reported, &seen, &created, &updated}, more...)...)
 	e.ReportedAt, e.SeenAt, e.CreatedAt, e.UpdatedAt = moment(reported), moment(seen), moment(created), moment(updated)
 	return e, err
 }
 
-func readESIM(ctx context.Context, q db.Query, eid ident.EID, suffix string) (ESIM, error) {
-	return scanESIM(q.QueryRowContext(ctx, selectESIM+` where eid = $1`+suffix, string(eid)))
-}
-
 // holdESIM keeps reports of an eSIM, which hold it too, from being taken over
 // beside this transaction: each of the two would miss what the other writes, and
 // an operation would wait for a report that is there. The eSIM may be gone.
 func holdESIM(ctx context.Context, tx *db.Tx, eid ident.EID) error {
-	_, err := readESIM(ctx, tx, eid, tx.ForUpdate())
-	if err != nil && !none(err) {
+	_, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
+	if err != nil && !db.None(err) {
 		return fmt.Errorf("read eSIM %s: %w", eid, err)
 	}
 	return nil
 }
 
 // ESIM returns an eSIM of an account.
-func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (e ESIM, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		e, err = readESIM(ctx, q, eid, "")
-		if none(err) || err == nil && e.Account != account {
-			e, err = ESIM{}, fault.New(fault.NotFound, "there is no eSIM %s", eid)
-		}
-		return err
-	})
-	return e, err
+func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (ESIM, error) {
+	return esimTable.get(ctx, s.DB, account, string(eid))
 }
 
 func eidsOf(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
-	eids, err := queryAll(ctx, q, func(r row) (e ident.EID, err error) { return e, r.Scan(&e) },
+	eids, err := db.All(ctx, q, db.Only[ident.EID],
 		`select eid from esim where device_id = $1 order by created_at`, string(id))
 	if err != nil {
 		return nil, fmt.Errorf("read eSIMs of %s: %w", id, err)
@@ -88,9 +75,9 @@ func (s *Store) checkESIM(ctx context.Context, tx *db.Tx, account string, id ID,
 			return fault.Field("eids", "the agent key of %s must be a SubjectPublicKeyInfo with a key on an elliptic curve", p.EID)
 		}
 	}
-	e, err := readESIM(ctx, tx, p.EID, tx.ForUpdate())
+	e, err := esimTable.read(ctx, tx, string(p.EID), tx.ForUpdate())
 	switch {
-	case none(err):
+	case db.None(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("read eSIM %s: %w", p.EID, err)
@@ -105,11 +92,11 @@ func (s *Store) checkESIM(ctx context.Context, tx *db.Tx, account string, id ID,
 // putESIM puts an eSIM into a device that exists. One that is in another device
 // moves, and its profiles with it.
 func (s *Store) putESIM(ctx context.Context, tx *db.Tx, by By, id ID, p EIDPatch) error {
-	e, err := readESIM(ctx, tx, p.EID, tx.ForUpdate())
-	if err != nil && !none(err) {
+	e, err := esimTable.read(ctx, tx, string(p.EID), tx.ForUpdate())
+	if err != nil && !db.None(err) {
 		return fmt.Errorf("read eSIM %s: %w", p.EID, err)
 	}
-	if none(err) {
+	if db.None(err) {
 		if p.Kind == "" {
 			p.Kind = "iot"
 		}
@@ -156,12 +143,8 @@ func (s *Store) putESIM(ctx context.Context, tx *db.Tx, by By, id ID, p EIDPatch
 // DeleteESIM takes an eSIM out of its device, as [Store.DeleteDevice] does.
 func (s *Store) DeleteESIM(ctx context.Context, by By, eid ident.EID) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		e, err := readESIM(ctx, tx, eid, tx.ForUpdate())
-		if none(err) || err == nil && e.Account != by.Account {
-			return fault.New(fault.NotFound, "there is no eSIM %s", eid)
-		}
-		if err != nil {
-			return fmt.Errorf("read eSIM %s: %w", eid, err)
+		if _, err := esimTable.find(ctx, tx, by.Account, string(eid), tx.ForUpdate()); err != nil {
+			return err
 		}
 		return s.dropESIM(ctx, tx, by, eid)
 	})
@@ -169,7 +152,7 @@ func (s *Store) DeleteESIM(ctx context.Context, by By, eid ident.EID) error {
 
 // dropESIM ends what runs on an eSIM and forgets it.
 func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) error {
-	e, err := readESIM(ctx, tx, eid, tx.ForUpdate())
+	e, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
 	if err != nil {
 		return fmt.Errorf("read eSIM %s: %w", eid, err)
 	}
@@ -177,14 +160,14 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 	if err == nil {
 		err = s.endOperation(ctx, tx, &o, OpFailed, CodeLost, "The device was deleted", proof{})
 	}
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return err
 	}
 	t, err := runningTransaction(ctx, tx, eid)
 	if err == nil {
 		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{})
 	}
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return err
 	}
 	if err := s.EIM.Forget(ctx, tx, eid); err != nil {

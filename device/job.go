@@ -2,10 +2,8 @@ package device
 
 import (
 	"context"
-	"fmt"
 
 	"godwit/db"
-	"godwit/fault"
 )
 
 // Types of jobs.
@@ -16,9 +14,7 @@ const (
 
 const selectJob = `select job_id, account_sid, type, subject, status, description, created_by, created_at, updated_at from device_job j`
 
-func scanJob(r row) (Job, error) { return scanJobWith(r) }
-
-func scanJobWith(r row, more ...any) (j Job, err error) {
+func scanJob(r db.Row, more ...any) (j Job, err error) {
 	var created, updated int64
 	err = r.Scan(append([]any{&j.ID, &j.Account, &j.Type, &j.Subject, &j.Status, &j.Description, &j.CreatedBy, &created, &updated}, more...)...)
 	j.CreatedAt, j.UpdatedAt = moment(created), moment(updated)
@@ -39,23 +35,8 @@ func (s *Store) endJob(ctx context.Context, tx *db.Tx, id int64, status JobStatu
 }
 
 // Job returns a job of an account.
-func (s *Store) Job(ctx context.Context, account string, id int64) (j Job, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		j, err = findJob(ctx, q, account, id)
-		return err
-	})
-	return j, err
-}
-
-func findJob(ctx context.Context, q db.Query, account string, id int64) (Job, error) {
-	j, err := scanJob(q.QueryRowContext(ctx, selectJob+` where job_id = $1`, id))
-	if none(err) || err == nil && j.Account != account {
-		return Job{}, fault.New(fault.NotFound, "there is no job %d", id)
-	}
-	if err != nil {
-		return j, fmt.Errorf("read job %d: %w", id, err)
-	}
-	return j, nil
+func (s *Store) Job(ctx context.Context, account string, id int64) (Job, error) {
+	return jobTable.get(ctx, s.DB, account, id)
 }
 
 // CancelJob cancels the operation or rollout that a job is.

@@ -2,138 +2,14 @@ package device
 
 import (
 	"context"
-	"fmt"
-	"regexp"
-	"strings"
 
-	"godwit/db"
 	"godwit/query"
 )
 
-// A listing is how one kind of record is listed.
-type listing[T any] struct {
-	selects string // "select … from …"
-	account string // column with the account
-	scan    func(r row, more ...any) (T, error)
-	key     func(T) int64
+var deviceTable = table[Device]{
+	name: "device", selects: selectDevice, is: "d.device_id = $1", account: "d.account_sid", scan: scanDevice,
+	place: func(x Device) int64 { return micros(x.CreatedAt) },
 }
-
-// found is a record and its value of the order.
-type found[T any] struct {
-	item  T
-	value any
-}
-
-// manyMatches is from where on a list is rather read in its order than sorted
-// after its condition: with n records and m matches, the one reads about n/m
-// times a page's size, the other m.
-const manyMatches = 50_000
-
-func (l listing[T]) page(ctx context.Context, d *db.DB, account string, spec query.Spec) (p query.Page[T], err error) {
-	err = d.Read(ctx, func(q db.Query) error {
-		statement, args, err := l.statement(ctx, q, d.Postgres(), account, spec)
-		if err != nil {
-			return err
-		}
-		all, err := queryAll(ctx, q, func(r row) (f found[T], err error) {
-			f.item, err = l.scan(r, &f.value)
-			return f, err
-		}, statement, args...)
-		if err != nil {
-			return err
-		}
-		page := query.NextPage(spec, all, func(f found[T]) (value, key any) { return f.value, l.key(f.item) })
-		p = query.Page[T]{Next: page.Next, Items: make([]T, len(page.Items))}
-		for i, f := range page.Items {
-			p.Items[i] = f.item
-		}
-		return nil
-	})
-	if err != nil {
-		return p, fmt.Errorf("read a page: %w", err)
-	}
-	return p, nil
-}
-
-// statement writes the query of a page. PostgreSQL knows how many records match
-// a condition; SQLite does not: it would sort a million to show the first
-// thousand, or read a million in order to find the one. So the matches are counted, up to a
-// bound, and the planner is left one way.
-func (l listing[T]) statement(ctx context.Context, q db.Query, postgres bool, account string, spec query.Spec) (string, []any, error) {
-	at := strings.LastIndex(l.selects, "from ")
-	columns, from := strings.TrimSpace(l.selects[:at]), l.selects[at:]
-	st := spec.SQL(2)
-	write := func(where, order string) string {
-		return fmt.Sprintf("%s, %s %s where %s = $1 and %s order by %s limit %d", columns, st.Column, from, l.account, where, order, st.Limit)
-	}
-	text, args := write(st.Where, st.OrderBy), append([]any{account}, st.Args...)
-	if postgres || spec.Where == nil {
-		return text, args, nil
-	}
-	plan, err := planOf(ctx, q, text, args)
-	if err != nil {
-		return "", nil, err
-	}
-	if oneValue.MatchString(plan) && !strings.Contains(plan, "ORDER BY") {
-		return text, args, nil // one value's records lie together, in order
-	}
-	condition, of := spec.Where.SQL(2)
-	of = append([]any{account}, of...)
-	all := fmt.Sprintf("select 1 %s where %s = $1 and %s", from, l.account, condition)
-	var matches int
-	if err := q.QueryRowContext(ctx, fmt.Sprintf("select count(*) from (%s limit %d)", all, manyMatches), of...).Scan(&matches); err != nil {
-		return "", nil, err
-	}
-	after, _ := strings.CutPrefix(st.Where, condition)
-	if matches < manyMatches {
-		found, err := l.few(ctx, q, all, of, condition+plussed(after), st)
-		return fmt.Sprintf("%s, %s %s where %s.rowid in (%s) order by %s", columns, st.Column, from, l.alias(), found, plussed(st.OrderBy)), args, err
-	}
-	return write("(case when "+condition+" then 1 else 0 end) = 1"+after, st.OrderBy), args, nil
-}
-
-// few finds a page of few matches: by the index that finds all of them, and in
-// that index alone where it has all columns concerned. A plus sign takes a column
-// from the planner's sight.
-func (l listing[T]) few(ctx context.Context, q db.Query, all string, of []any, where string, st query.Statement) (string, error) {
-	plan, err := planOf(ctx, q, all, of)
-	if err != nil {
-		return "", err
-	}
-	from := l.selects[strings.LastIndex(l.selects, "from "):]
-	if m := oneIndex.FindStringSubmatch(plan); m != nil {
-		from += " indexed by " + m[1]
-	}
-	return fmt.Sprintf("select %s.rowid %s where %s = $1 and %s order by %s limit %d", l.alias(), from, l.account, where, plussed(st.OrderBy), st.Limit), nil
-}
-
-// alias is what the table is called in the query.
-func (l listing[T]) alias() string { return l.selects[strings.LastIndexByte(l.selects, ' ')+1:] }
-
-// planOf is how SQLite would run a query, one step a line.
-func planOf(ctx context.Context, q db.Query, text string, args []any) (string, error) {
-	steps, err := queryAll(ctx, q, func(r row) (step string, err error) {
-		var id, parent, unused int64
-		return step, r.Scan(&id, &parent, &unused, &step)
-	}, "explain query plan "+text, args...)
-	if err != nil {
-		return "", fmt.Errorf("explain: %w", err)
-	}
-	return strings.Join(steps, "\n"), nil
-}
-
-// oneIndex is a plan of a single search of one index.
-var oneIndex = regexp.MustCompile(`^SEARCH \w+ USING (?:COVERING )?INDEX (\w+) [^\n]*$`)
-
-// oneValue is a step of SQLite's plan that reads the records of one value of an
-// indexed field.
-var oneValue = regexp.MustCompile(`\(account_sid=\? AND \w+=\?`)
-
-var columnName = regexp.MustCompile(`\b[a-z]\.[a-z0-9_]+\b`)
-
-func plussed(text string) string { return columnName.ReplaceAllString(text, "+$0") }
-
-var deviceList = listing[Device]{selectDevice, "d.account_sid", scanDeviceWith, func(d Device) int64 { return micros(d.CreatedAt) }}
 
 // DeviceSchema is the fields by which devices are listed. The account's own number,
 // customer_id, is the door's to add, here and in the other schemas.
@@ -192,10 +68,13 @@ var DeviceSchema = &query.Schema{
 
 // DevicesPage returns a page of an account's devices, by [DeviceSchema].
 func (s *Store) DevicesPage(ctx context.Context, account string, spec query.Spec) (query.Page[Device], error) {
-	return deviceList.page(ctx, s.DB, account, spec)
+	return deviceTable.page(ctx, s.DB, account, spec)
 }
 
-var esimList = listing[ESIM]{selectESIM, "e.account_sid", scanESIMWith, func(e ESIM) int64 { return micros(e.CreatedAt) }}
+var esimTable = table[ESIM]{
+	name: "eSIM", selects: selectESIM, is: "e.eid = $1", account: "e.account_sid", scan: scanESIM,
+	place: func(x ESIM) int64 { return micros(x.CreatedAt) },
+}
 
 // ESIMSchema is the fields by which eSIMs are listed.
 var ESIMSchema = &query.Schema{
@@ -213,10 +92,13 @@ var ESIMSchema = &query.Schema{
 
 // ESIMsPage returns a page of an account's eSIMs, by [ESIMSchema].
 func (s *Store) ESIMsPage(ctx context.Context, account string, spec query.Spec) (query.Page[ESIM], error) {
-	return esimList.page(ctx, s.DB, account, spec)
+	return esimTable.page(ctx, s.DB, account, spec)
 }
 
-var profileList = listing[Profile]{selectProfile, "p.account_sid", scanProfileWith, func(p Profile) int64 { return micros(p.CreatedAt) }}
+var profileTable = table[Profile]{
+	selects: selectProfile, account: "p.account_sid", scan: scanProfile,
+	place: func(x Profile) int64 { return micros(x.CreatedAt) },
+}
 
 // ProfileSchema is the fields by which profiles are listed.
 var ProfileSchema = &query.Schema{
@@ -240,10 +122,13 @@ var ProfileSchema = &query.Schema{
 // ProfilesPage returns a page of the profiles on an account's eSIMs, by
 // [ProfileSchema].
 func (s *Store) ProfilesPage(ctx context.Context, account string, spec query.Spec) (query.Page[Profile], error) {
-	return profileList.page(ctx, s.DB, account, spec)
+	return profileTable.page(ctx, s.DB, account, spec)
 }
 
-var codeList = listing[Code]{selectCode, "c.account_sid", scanCodeWith, func(c Code) int64 { return micros(c.CreatedAt) }}
+var codeTable = table[Code]{
+	selects: selectCode, account: "c.account_sid", scan: scanCode,
+	place: func(x Code) int64 { return micros(x.CreatedAt) },
+}
 
 // CodeSchema is the fields by which activation codes are listed. Their secret is
 // none.
@@ -263,5 +148,5 @@ var CodeSchema = &query.Schema{
 
 // CodesPage returns a page of an account's activation codes, by [CodeSchema].
 func (s *Store) CodesPage(ctx context.Context, account string, spec query.Spec) (query.Page[Code], error) {
-	return codeList.page(ctx, s.DB, account, spec)
+	return codeTable.page(ctx, s.DB, account, spec)
 }

@@ -223,7 +223,7 @@ func TestHiddenCondition(t *testing.T) {
 	sp := spec(t, ProfileSchema, "iccid startswith '8988303'", "carrier desc", 100)
 	var text string
 	if err := d.Read(t.Context(), func(q db.Query) (err error) {
-		text, _, err = profileList.statement(t.Context(), q, false, h.by.Account, sp)
+		text, _, err = profileTable.statement(t.Context(), q, false, h.by.Account, sp)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -283,17 +283,18 @@ func (h *house) plan(t *testing.T, where, order string) string {
 	t.Helper()
 	var lines []string
 	err := h.DB.Read(t.Context(), func(q db.Query) error {
-		text, args, err := profileList.statement(t.Context(), q, h.DB.Postgres(), h.by.Account, spec(t, ProfileSchema, where, order, 50))
+		text, args, err := profileTable.statement(t.Context(), q, h.DB.Postgres(), h.by.Account, spec(t, ProfileSchema, where, order, 50))
 		if err != nil {
 			return err
 		}
 		if h.DB.Postgres() {
-			lines, err = queryAll(t.Context(), q, func(r row) (s string, err error) { return s, r.Scan(&s) }, "explain "+text, args...)
+			lines, err = db.All(t.Context(), q, db.Only[string], "explain "+text, args...)
 			return err
 		}
-		lines, err = queryAll(t.Context(), q, func(r row) (s string, err error) {
+		lines, err = db.All(t.Context(), q, func(r db.Row) (s string, err error) {
 			var a, b, c int64
-			return s, r.Scan(&a, &b, &c, &s)
+			err = r.Scan(&a, &b, &c, &s)
+			return s, err
 		}, "explain query plan "+text, args...)
 		return err
 	})

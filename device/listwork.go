@@ -15,7 +15,10 @@ func texts[T ~string](all []T) []string {
 	return list
 }
 
-var txList = listing[Transaction]{selectTx, "t.account_sid", scanTxWith, func(t Transaction) int64 { return micros(t.CreatedAt) }}
+var txTable = table[Transaction]{
+	name: "transaction", selects: selectTx, is: "t.tx = lower($1)", account: "t.account_sid", scan: scanTx,
+	place: func(x Transaction) int64 { return micros(x.CreatedAt) },
+}
 
 // TransactionSchema is the fields by which transactions are listed.
 var TransactionSchema = &query.Schema{
@@ -40,10 +43,13 @@ var TransactionSchema = &query.Schema{
 // TransactionsPage returns a page of an account's transactions, by
 // [TransactionSchema].
 func (s *Store) TransactionsPage(ctx context.Context, account string, spec query.Spec) (query.Page[Transaction], error) {
-	return txList.page(ctx, s.DB, account, spec)
+	return txTable.page(ctx, s.DB, account, spec)
 }
 
-var opList = listing[Operation]{selectOp, "o.account_sid", scanOpWith, func(o Operation) int64 { return micros(o.CreatedAt) }}
+var opTable = table[Operation]{
+	name: "operation", selects: selectOp, is: "o.id = lower($1)", account: "o.account_sid", scan: scanOp,
+	place: func(x Operation) int64 { return micros(x.CreatedAt) },
+}
 
 // OperationSchema is the fields by which operations are listed.
 var OperationSchema = &query.Schema{
@@ -75,10 +81,13 @@ var OperationSchema = &query.Schema{
 // OperationsPage returns a page of an account's operations, by
 // [OperationSchema].
 func (s *Store) OperationsPage(ctx context.Context, account string, spec query.Spec) (query.Page[Operation], error) {
-	return opList.page(ctx, s.DB, account, spec)
+	return opTable.page(ctx, s.DB, account, spec)
 }
 
-var jobList = listing[Job]{selectJob, "j.account_sid", scanJobWith, func(j Job) int64 { return micros(j.CreatedAt) }}
+var jobTable = table[Job]{
+	name: "job", selects: selectJob, is: "j.job_id = $1", account: "j.account_sid", scan: scanJob,
+	place: func(x Job) int64 { return micros(x.CreatedAt) },
+}
 
 // JobSchema is the fields by which jobs are listed.
 var JobSchema = &query.Schema{
@@ -96,10 +105,13 @@ var JobSchema = &query.Schema{
 
 // JobsPage returns a page of an account's jobs, by [JobSchema].
 func (s *Store) JobsPage(ctx context.Context, account string, spec query.Spec) (query.Page[Job], error) {
-	return jobList.page(ctx, s.DB, account, spec)
+	return jobTable.page(ctx, s.DB, account, spec)
 }
 
-var rolloutList = listing[Rollout]{selectRollout, "r.account_sid", scanRolloutWith, func(r Rollout) int64 { return micros(r.CreatedAt) }}
+var rolloutTable = table[Rollout]{
+	name: "rollout", selects: selectRollout, is: "r.id = lower($1)", account: "r.account_sid", scan: scanRollout,
+	place: func(x Rollout) int64 { return micros(x.CreatedAt) },
+}
 
 // RolloutSchema is the fields by which rollouts are listed.
 var RolloutSchema = &query.Schema{
@@ -119,10 +131,13 @@ var RolloutSchema = &query.Schema{
 
 // RolloutsPage returns a page of an account's rollouts, by [RolloutSchema].
 func (s *Store) RolloutsPage(ctx context.Context, account string, spec query.Spec) (query.Page[Rollout], error) {
-	return rolloutList.page(ctx, s.DB, account, spec)
+	return rolloutTable.page(ctx, s.DB, account, spec)
 }
 
-var ruleList = listing[Rule]{selectRule, "u.account_sid", scanRuleWith, func(r Rule) int64 { return micros(r.CreatedAt) }}
+var ruleTable = table[Rule]{
+	name: "rule", selects: selectRule, is: "u.id = lower($1)", account: "u.account_sid", scan: scanRule,
+	place: func(x Rule) int64 { return micros(x.CreatedAt) },
+}
 
 // RuleSchema is the fields by which rules are listed.
 var RuleSchema = &query.Schema{
@@ -143,5 +158,5 @@ var RuleSchema = &query.Schema{
 
 // RulesPage returns a page of an account's rules, by [RuleSchema].
 func (s *Store) RulesPage(ctx context.Context, account string, spec query.Spec) (query.Page[Rule], error) {
-	return ruleList.page(ctx, s.DB, account, spec)
+	return ruleTable.page(ctx, s.DB, account, spec)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"godwit/db"
@@ -30,9 +29,7 @@ type Order struct {
 const selectOp = `select id, account_sid, operation, status, device_id, eid, carrier, iccid, wanted_iccid, download_tx, enable_tx, job_id, cause, cause_id,
 	rollout, retry_of, created_by, source, message_code, message, step_deadline, deadline, created_at, updated_at from esim_operation o`
 
-func scanOp(r row) (Operation, error) { return scanOpWith(r) }
-
-func scanOpWith(r row, more ...any) (o Operation, err error) {
+func scanOp(r db.Row, more ...any) (o Operation, err error) {
 	var step, deadline, created, updated int64
 	err = r.Scan(append([]any{
 		&o.ID, &o.Account, &o.Work, &o.Status, &o.Device, &o.EID, &o.Carrier, &o.ICCID, &o.wanted, &o.DownloadTx, &o.EnableTx, &o.JobID, &o.Cause, &o.CauseID,
@@ -42,32 +39,13 @@ func scanOpWith(r row, more ...any) (o Operation, err error) {
 	return o, err
 }
 
-func readOp(ctx context.Context, q db.Query, id, suffix string) (Operation, error) {
-	return scanOp(q.QueryRowContext(ctx, selectOp+` where id = $1`+suffix, id))
-}
-
 func runningOperation(ctx context.Context, tx *db.Tx, eid ident.EID) (Operation, error) {
-	return scanOp(tx.QueryRowContext(ctx, selectOp+` where eid = $1 and status not in ('failed', 'successful')`+tx.ForUpdate(), string(eid)))
+	return opTable.one(ctx, tx, `where eid = $1 and status not in ('failed', 'successful')`+tx.ForUpdate(), string(eid))
 }
 
 // Operation returns an operation of an account.
-func (s *Store) Operation(ctx context.Context, account, id string) (o Operation, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		o, err = findOp(ctx, q, account, id, "")
-		return err
-	})
-	return o, err
-}
-
-func findOp(ctx context.Context, q db.Query, account, id, suffix string) (Operation, error) {
-	o, err := readOp(ctx, q, strings.ToLower(id), suffix)
-	if none(err) || err == nil && o.Account != account {
-		return Operation{}, fault.New(fault.NotFound, "there is no operation %s", id)
-	}
-	if err != nil {
-		return o, fmt.Errorf("read operation %s: %w", id, err)
-	}
-	return o, nil
+func (s *Store) Operation(ctx context.Context, account, id string) (Operation, error) {
+	return opTable.get(ctx, s.DB, account, id)
 }
 
 // Begin starts an operation. In the same transaction it chooses the profile or
@@ -163,18 +141,18 @@ func (s *Store) choose(ctx context.Context, tx *db.Tx, o *Operation) error {
 		}
 		return s.startEnable(ctx, tx, o, proof{})
 	}
-	if !none(err) {
+	if !db.None(err) {
 		return err
 	}
 	if o.Work == WorkEnable {
 		return s.endOperation(ctx, tx, o, OpFailed, CodeProfileMissing, "", proof{})
 	}
 	c, err := s.wantedCode(ctx, tx, o)
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return err
 	}
 	switch {
-	case none(err):
+	case db.None(err):
 		return s.endOperation(ctx, tx, o, OpFailed, CodeNoActivationCode, "", proof{})
 	case c.Status != CodeAvailable:
 		return s.endOperation(ctx, tx, o, OpFailed, CodeUsed, fmt.Sprintf("The activation code of %s is %s", c.ICCID, c.Status), proof{})
@@ -190,7 +168,7 @@ func (s *Store) choose(ctx context.Context, tx *db.Tx, o *Operation) error {
 	}
 	err = s.startTx(ctx, tx, &t, sec)
 	if err == nil && t.Status.Final() {
-		*o, err = readOp(ctx, tx, o.ID, "") // it went along
+		*o, err = opTable.read(ctx, tx, o.ID, "") // it went along
 	}
 	return err
 }
@@ -291,8 +269,8 @@ func (s *Store) follow(ctx context.Context, tx *db.Tx, t Transaction, p proof) e
 	if t.Operation == "" {
 		return nil
 	}
-	o, err := readOp(ctx, tx, t.Operation, tx.ForUpdate())
-	if none(err) {
+	o, err := opTable.read(ctx, tx, t.Operation, tx.ForUpdate())
+	if db.None(err) {
 		return nil
 	}
 	if err != nil {
@@ -329,8 +307,8 @@ func (s *Store) followBack(ctx context.Context, tx *db.Tx, t Transaction, p proo
 	if t.Operation == "" {
 		return nil
 	}
-	o, err := readOp(ctx, tx, t.Operation, tx.ForUpdate())
-	if none(err) || err == nil && (o.Status != OpEnableVerify || o.EnableTx != t.ID) {
+	o, err := opTable.read(ctx, tx, t.Operation, tx.ForUpdate())
+	if db.None(err) || err == nil && (o.Status != OpEnableVerify || o.EnableTx != t.ID) {
 		return nil
 	}
 	if err != nil {
@@ -345,7 +323,7 @@ func (s *Store) verify(ctx context.Context, tx *db.Tx, o *Operation, p proof) er
 		return nil
 	}
 	found, err := profileOn(ctx, tx, o.EID, o.ICCID)
-	if none(err) {
+	if db.None(err) {
 		return nil
 	}
 	if err != nil {
@@ -367,7 +345,7 @@ func (s *Store) verify(ctx context.Context, tx *db.Tx, o *Operation, p proof) er
 // step, that is a conflict.
 func (s *Store) Cancel(ctx context.Context, by By, id string) (o Operation, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		if o, err = findOp(ctx, tx, by.Account, id, tx.ForUpdate()); err != nil {
+		if o, err = opTable.find(ctx, tx, by.Account, id, tx.ForUpdate()); err != nil {
 			return err
 		}
 		o, err = s.cancelOp(ctx, tx, o)
@@ -386,8 +364,8 @@ func (s *Store) cancelOp(ctx context.Context, tx *db.Tx, o Operation) (Operation
 		if err := s.cancelTx(ctx, tx, &t); err != nil {
 			return o, err
 		}
-		return readOp(ctx, tx, o.ID, "") // it ended with its step
-	case err != nil && !none(err):
+		return opTable.read(ctx, tx, o.ID, "") // it ended with its step
+	case err != nil && !db.None(err):
 		return o, fmt.Errorf("read transaction of %s: %w", o.ID, err)
 	}
 	return o, s.endOperation(ctx, tx, &o, OpFailed, CodeCancelled, "Cancelled", proof{})
@@ -396,7 +374,7 @@ func (s *Store) cancelOp(ctx context.Context, tx *db.Tx, o Operation) (Operation
 // Retry begins an operation that has failed once more, as a new one.
 func (s *Store) Retry(ctx context.Context, by By, id string) (o Operation, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		was, err := findOp(ctx, tx, by.Account, id, "")
+		was, err := opTable.find(ctx, tx, by.Account, id, "")
 		if err != nil {
 			return err
 		}

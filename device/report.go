@@ -17,9 +17,7 @@ import (
 const selectProfile = `select iccid, eid, device_id, account_sid, number, carrier, normalized_carrier, code_carrier, name, status, type, created_at, updated_at
 	from device_profile p`
 
-func scanProfile(r row) (Profile, error) { return scanProfileWith(r) }
-
-func scanProfileWith(r row, more ...any) (p Profile, err error) {
+func scanProfile(r db.Row, more ...any) (p Profile, err error) {
 	var status string
 	var created, updated int64
 	err = r.Scan(append([]any{
@@ -34,8 +32,8 @@ func scanProfileWith(r row, more ...any) (p Profile, err error) {
 func (s *Store) Profile(ctx context.Context, account string, iccid ident.ICCID) (p Profile, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		in, args := placeholders(2, spellings(iccid))
-		p, err = scanProfile(q.QueryRowContext(ctx, selectProfile+` where account_sid = $1 and iccid in (`+in+`) order by created_at limit 1`, append([]any{account}, args...)...))
-		if none(err) {
+		p, err = profileTable.one(ctx, q, `where account_sid = $1 and iccid in (`+in+`) order by created_at limit 1`, append([]any{account}, args...)...)
+		if db.None(err) {
 			return fault.New(fault.NotFound, "no device has reported a profile %s", iccid)
 		}
 		return err
@@ -47,8 +45,8 @@ func (s *Store) Profile(ctx context.Context, account string, iccid ident.ICCID) 
 // sql.ErrNoRows if there is none.
 func profileOn(ctx context.Context, q db.Query, eid ident.EID, iccid ident.ICCID) (Profile, error) {
 	in, args := placeholders(2, spellings(iccid))
-	p, err := scanProfile(q.QueryRowContext(ctx, selectProfile+` where eid = $1 and iccid in (`+in+`) order by status limit 1`, append([]any{string(eid)}, args...)...))
-	if err != nil && !none(err) {
+	p, err := profileTable.one(ctx, q, `where eid = $1 and iccid in (`+in+`) order by status limit 1`, append([]any{string(eid)}, args...)...)
+	if err != nil && !db.None(err) {
 		return p, fmt.Errorf("read profile %s on %s: %w", iccid, eid, err)
 	}
 	return p, err
@@ -65,8 +63,8 @@ func (s *Store) profileOfCarrier(ctx context.Context, q db.Query, eid ident.EID,
 	if !s.ForgetCodes {
 		condition += ` or code_key in (` + in + `)`
 	}
-	p, err := scanProfile(q.QueryRowContext(ctx, selectProfile+` where eid = $1 and (`+condition+`) order by status, created_at desc limit 1`, append([]any{string(eid)}, args...)...))
-	if err != nil && !none(err) {
+	p, err := profileTable.one(ctx, q, `where eid = $1 and (`+condition+`) order by status, created_at desc limit 1`, append([]any{string(eid)}, args...)...)
+	if err != nil && !db.None(err) {
 		return p, fmt.Errorf("look for a profile on %s: %w", eid, err)
 	}
 	return p, err
@@ -77,8 +75,8 @@ func (s *Store) profileOfCarrier(ctx context.Context, q db.Query, eid ident.EID,
 // report, and has rules look. One that was made before another that is known
 // changes nothing.
 func (s *Store) Report(ctx context.Context, tx *db.Tx, r Report) error {
-	e, err := readESIM(ctx, tx, r.EID, tx.ForUpdate())
-	if none(err) {
+	e, err := esimTable.read(ctx, tx, string(r.EID), tx.ForUpdate())
+	if db.None(err) {
 		return nil // of a device that was deleted meanwhile
 	}
 	if err != nil {
@@ -109,7 +107,7 @@ func (s *Store) Report(ctx context.Context, tx *db.Tx, r Report) error {
 	if err == nil {
 		err = s.verify(ctx, tx, &o, p)
 	}
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return err
 	}
 	if e.ReportedAt.IsZero() {
@@ -123,7 +121,7 @@ func (s *Store) Report(ctx context.Context, tx *db.Tx, r Report) error {
 // takeOver makes the records equal to the report and returns the profiles that
 // are gone.
 func (s *Store) takeOver(ctx context.Context, tx *db.Tx, e ESIM, r Report, p proof) (gone []Profile, err error) {
-	had, err := queryAll(ctx, tx, scanProfile, selectProfile+` where eid = $1 order by number`+tx.ForUpdate(), string(e.EID))
+	had, err := profileTable.all(ctx, tx, `where eid = $1 order by number`+tx.ForUpdate(), string(e.EID))
 	if err != nil {
 		return nil, fmt.Errorf("read profiles of %s: %w", e.EID, err)
 	}
@@ -219,19 +217,19 @@ func (s *Store) addProfile(ctx context.Context, tx *db.Tx, e ESIM, n Reported, k
 // empty if it is not known. A code that was thought to be spent was downloaded.
 func (s *Store) cameWith(ctx context.Context, tx *db.Tx, e ESIM, iccid ident.ICCID) (string, error) {
 	in, args := placeholders(2, spellings(iccid))
-	last, err := scanTx(tx.QueryRowContext(ctx, selectTx+` where eid = $1 and action = 'download' and code_iccid <> '' and iccid in (`+in+`)
-		order by created_at desc limit 1`, append([]any{string(e.EID)}, args...)...))
-	if none(err) {
+	last, err := txTable.one(ctx, tx, `where eid = $1 and action = 'download' and code_iccid <> '' and iccid in (`+in+`)
+		order by created_at desc limit 1`, append([]any{string(e.EID)}, args...)...)
+	if db.None(err) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("look for the download of %s: %w", iccid, err)
 	}
-	c, err := scanCode(tx.QueryRowContext(ctx, selectCode+` where account_sid = $1 and iccid = $2 and tx = $3 and status = 'spent'`+tx.ForUpdate(), last.Account, string(last.codeICCID), last.ID))
+	c, err := codeTable.one(ctx, tx, `where account_sid = $1 and iccid = $2 and tx = $3 and status = 'spent'`+tx.ForUpdate(), last.Account, string(last.codeICCID), last.ID)
 	if err == nil {
 		err = s.moveCode(ctx, tx, c, CodeDownloaded, last.ID)
 	}
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return "", fmt.Errorf("read activation code of %s: %w", iccid, err)
 	}
 	if s.ForgetCodes {
@@ -272,7 +270,7 @@ func (s *Store) recordProfile(ctx context.Context, tx *db.Tx, what string, one P
 // settle ends transactions of which nobody could say what became of them and
 // whose end the report shows.
 func (s *Store) settle(ctx context.Context, tx *db.Tx, eid ident.EID, p proof) error {
-	open, err := queryAll(ctx, tx, scanTx, selectTx+` where eid = $1 and status = 'unknown' order by created_at`+tx.ForUpdate(), string(eid))
+	open, err := txTable.all(ctx, tx, `where eid = $1 and status = 'unknown' order by created_at`+tx.ForUpdate(), string(eid))
 	if err != nil {
 		return fmt.Errorf("read unknown transactions of %s: %w", eid, err)
 	}
@@ -281,7 +279,7 @@ func (s *Store) settle(ctx context.Context, tx *db.Tx, eid ident.EID, p proof) e
 			continue
 		}
 		found, err := profileOn(ctx, tx, eid, t.ICCID)
-		if err != nil && !none(err) {
+		if err != nil && !db.None(err) {
 			return err
 		}
 		there := err == nil

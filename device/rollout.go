@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"godwit/db"
@@ -42,9 +41,7 @@ type Preview struct {
 const selectRollout = `select id, account_sid, name, status, operation, carrier, query, asked_at, waves, failure_rate, retries, wave, gathered, targets, wave_end,
 	begun, succeeded, failed, forgiven, message, job_id, created_by, source, created_at, updated_at from esim_rollout r`
 
-func scanRollout(r row) (Rollout, error) { return scanRolloutWith(r) }
-
-func scanRolloutWith(r row, more ...any) (o Rollout, err error) {
+func scanRollout(r db.Row, more ...any) (o Rollout, err error) {
 	var waves string
 	var asked, created, updated int64
 	err = r.Scan(append([]any{
@@ -62,23 +59,8 @@ func scanRolloutWith(r row, more ...any) (o Rollout, err error) {
 }
 
 // Rollout returns a rollout of an account.
-func (s *Store) Rollout(ctx context.Context, account, id string) (r Rollout, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		r, err = findRollout(ctx, q, account, id, "")
-		return err
-	})
-	return r, err
-}
-
-func findRollout(ctx context.Context, q db.Query, account, id, suffix string) (Rollout, error) {
-	r, err := scanRollout(q.QueryRowContext(ctx, selectRollout+` where id = $1`+suffix, strings.ToLower(id)))
-	if none(err) || err == nil && r.Account != account {
-		return Rollout{}, fault.New(fault.NotFound, "there is no rollout %s", id)
-	}
-	if err != nil {
-		return r, fmt.Errorf("read rollout %s: %w", id, err)
-	}
-	return r, nil
+func (s *Store) Rollout(ctx context.Context, account, id string) (Rollout, error) {
+	return rolloutTable.get(ctx, s.DB, account, id)
 }
 
 // check refuses an order that cannot be carried out and fills in what it leaves
@@ -238,7 +220,7 @@ func (s *Store) storeRollout(ctx context.Context, tx *db.Tx, r *Rollout) error {
 // are no longer count.
 func (s *Store) ContinueRollout(ctx context.Context, by By, id string) (r Rollout, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		if r, err = findRollout(ctx, tx, by.Account, id, tx.ForUpdate()); err != nil {
+		if r, err = rolloutTable.find(ctx, tx, by.Account, id, tx.ForUpdate()); err != nil {
 			return err
 		}
 		if r.Status != RolloutStopped {
@@ -257,7 +239,7 @@ func (s *Store) ContinueRollout(ctx context.Context, by By, id string) (r Rollou
 // cancelled with it; the others come to their own end.
 func (s *Store) CancelRollout(ctx context.Context, by By, id string) (r Rollout, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		if r, err = findRollout(ctx, tx, by.Account, id, tx.ForUpdate()); err != nil {
+		if r, err = rolloutTable.find(ctx, tx, by.Account, id, tx.ForUpdate()); err != nil {
 			return err
 		}
 		if err := s.moveRollout(ctx, tx, by, &r, RolloutCancelled, "Cancelled"); err != nil {
@@ -282,7 +264,7 @@ func (withdrawArgs) Kind() string { return "device.withdraw" }
 func (s *Store) withdraw(ctx context.Context, a withdrawArgs) error {
 	var running []string
 	err := s.DB.Read(ctx, func(q db.Query) (err error) {
-		running, err = queryAll(ctx, q, func(r row) (id string, err error) { return id, r.Scan(&id) },
+		running, err = db.All(ctx, q, db.Only[string],
 			`select operation from esim_rollout_item where rollout = $1 and state = 'running'`, a.Rollout)
 		return err
 	})
@@ -303,7 +285,7 @@ func (s *Store) withdraw(ctx context.Context, a withdrawArgs) error {
 // succeeded, failed.
 func (s *Store) RolloutItems(ctx context.Context, account, id string) (counts map[string]int64, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		r, err := findRollout(ctx, q, account, id, "")
+		r, err := rolloutTable.find(ctx, q, account, id, "")
 		if err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ const (
 func (s *Store) advanceRollouts(ctx context.Context) error {
 	var live []string
 	err := s.DB.Read(ctx, func(q db.Query) (err error) {
-		live, err = queryAll(ctx, q, func(r row) (id string, err error) { return id, r.Scan(&id) },
+		live, err = db.All(ctx, q, db.Only[string],
 			`select id from esim_rollout where status in ('gathering', 'running') order by updated_at`)
 		return err
 	})
@@ -57,7 +57,7 @@ func (s *Store) advance(ctx context.Context, id string) error {
 		}
 		more := false
 		err := s.DB.Write(ctx, func(tx *db.Tx) error {
-			r, err := scanRollout(tx.QueryRowContext(ctx, selectRollout+` where id = $1`+tx.ForUpdate(), id))
+			r, err := rolloutTable.read(ctx, tx, id, tx.ForUpdate())
 			if err != nil {
 				return err
 			}
@@ -89,7 +89,10 @@ func (s *Store) gather(ctx context.Context, tx *db.Tx, r *Rollout) (more bool, e
 		id string
 		at int64
 	}
-	found, err := queryAll(ctx, tx, func(w row) (p place, err error) { return p, w.Scan(&p.id, &p.at) },
+	found, err := db.All(ctx, tx, func(w db.Row) (p place, err error) {
+		err = w.Scan(&p.id, &p.at)
+		return p, err
+	},
 		`select d.device_id, d.created_at from device d where d.account_sid = $1 and d.created_at > $2 and d.created_at <= $3 and `+condition+
 			` order by d.created_at limit `+fmt.Sprint(gatherChunk), append([]any{r.Account, r.gathered, r.CreatedAt.UnixMicro()}, args...)...)
 	if err != nil {
@@ -174,14 +177,17 @@ func (s *Store) startItems(ctx context.Context, tx *db.Tx, r *Rollout, room int6
 		return 0, nil
 	}
 	now := s.now()
-	scan := func(w row) (i item, err error) { return i, w.Scan(&i.eid, &i.device, &i.attempts, &i.due) }
+	scan := func(w db.Row) (i item, err error) {
+		err = w.Scan(&i.eid, &i.device, &i.attempts, &i.due)
+		return i, err
+	}
 	const selectItem = `select eid, device_id, attempts, due from esim_rollout_item where rollout = $1 and state = 'waiting' and `
-	list, err := queryAll(ctx, tx, scan, selectItem+`due > 0 and due <= $2 order by due limit $3`, r.ID, now.UnixMicro(), room)
+	list, err := db.All(ctx, tx, scan, selectItem+`due > 0 and due <= $2 order by due limit $3`, r.ID, now.UnixMicro(), room)
 	if err != nil {
 		return 0, fmt.Errorf("read items: %w", err)
 	}
 	if fresh := min(room-int64(len(list)), r.waveEnd-r.Begun); fresh > 0 {
-		more, err := queryAll(ctx, tx, scan, selectItem+`due = 0 order by turn, eid limit $2`, r.ID, fresh)
+		more, err := db.All(ctx, tx, scan, selectItem+`due = 0 order by turn, eid limit $2`, r.ID, fresh)
 		if err != nil {
 			return 0, fmt.Errorf("read items: %w", err)
 		}
@@ -229,7 +235,7 @@ func (s *Store) itemEnded(ctx context.Context, tx *db.Tx, o *Operation) error {
 	var attempts, retries int64
 	err := tx.QueryRowContext(ctx, `select i.attempts, r.retries from esim_rollout_item i join esim_rollout r on r.id = i.rollout
 		where i.rollout = $1 and i.eid = $2 and i.operation = $3 and i.state = 'running'`, o.Rollout, string(o.EID), o.ID).Scan(&attempts, &retries)
-	if none(err) {
+	if db.None(err) {
 		return nil
 	}
 	if err != nil {

@@ -19,9 +19,7 @@ import (
 const selectRule = `select id, account_sid, cause, name, enabled, on_first, on_lost, group_path, type, operation, carrier, scanned, scan_at, created_by,
 	created_at, updated_at from esim_rule u`
 
-func scanRule(r row) (Rule, error) { return scanRuleWith(r) }
-
-func scanRuleWith(r row, more ...any) (u Rule, err error) {
+func scanRule(r db.Row, more ...any) (u Rule, err error) {
 	var at, created, updated int64
 	err = r.Scan(append([]any{
 		&u.ID, &u.Account, &u.Cause, &u.Name, &u.Enabled, &u.OnFirst, &u.OnLost, &u.Group, &u.Type, &u.Work, &u.Carrier, &u.scanned, &at, &u.CreatedBy,
@@ -32,23 +30,8 @@ func scanRuleWith(r row, more ...any) (u Rule, err error) {
 }
 
 // Rule returns a rule of an account.
-func (s *Store) Rule(ctx context.Context, account, id string) (u Rule, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		u, err = findRule(ctx, q, account, id, "")
-		return err
-	})
-	return u, err
-}
-
-func findRule(ctx context.Context, q db.Query, account, id, suffix string) (Rule, error) {
-	u, err := scanRule(q.QueryRowContext(ctx, selectRule+` where id = $1`+suffix, strings.ToLower(id)))
-	if none(err) || err == nil && u.Account != account {
-		return Rule{}, fault.New(fault.NotFound, "there is no rule %s", id)
-	}
-	if err != nil {
-		return u, fmt.Errorf("read rule %s: %w", id, err)
-	}
-	return u, nil
+func (s *Store) Rule(ctx context.Context, account, id string) (Rule, error) {
+	return ruleTable.get(ctx, s.DB, account, id)
 }
 
 // PutRule stores a rule: a new one where its ID is empty.
@@ -61,7 +44,7 @@ func (s *Store) PutRule(ctx context.Context, by By, u Rule) (Rule, error) {
 		was := Rule{}
 		if u.ID != "" {
 			var err error
-			if was, err = findRule(ctx, tx, by.Account, u.ID, tx.ForUpdate()); err != nil {
+			if was, err = ruleTable.find(ctx, tx, by.Account, u.ID, tx.ForUpdate()); err != nil {
 				return err
 			}
 			if was.Cause != u.Cause {
@@ -104,7 +87,7 @@ func (s *Store) storeRule(ctx context.Context, tx *db.Tx, by By, u *Rule, was Ru
 		if err == nil {
 			return fault.New(fault.Conflict, "the template %q is enabled for this group and type: one at a time may be", other)
 		}
-		if !none(err) {
+		if !db.None(err) {
 			return fmt.Errorf("look for templates: %w", err)
 		}
 	}
@@ -142,7 +125,7 @@ func (s *Store) storeRule(ctx context.Context, tx *db.Tx, by By, u *Rule, was Ru
 // DeleteRule removes a rule. Operations that it began go on.
 func (s *Store) DeleteRule(ctx context.Context, by By, id string) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		u, err := findRule(ctx, tx, by.Account, id, tx.ForUpdate())
+		u, err := ruleTable.find(ctx, tx, by.Account, id, tx.ForUpdate())
 		if err != nil {
 			return err
 		}
@@ -176,7 +159,7 @@ func (ruleArgs) Kind() string { return "device.rules" }
 func (s *Store) trigger(ctx context.Context, tx *db.Tx, account string, eid ident.EID, what string, lost ...string) error {
 	var id string
 	err := tx.QueryRowContext(ctx, `select id from esim_rule where account_sid = $1 and enabled limit 1`, account).Scan(&id)
-	if none(err) {
+	if db.None(err) {
 		return nil
 	}
 	if err != nil {
@@ -196,7 +179,7 @@ func (s *Store) triggerLost(ctx context.Context, tx *db.Tx, e ESIM, gone []Profi
 		if err == nil {
 			continue
 		}
-		if !none(err) {
+		if !db.None(err) {
 			return fmt.Errorf("look for the deletion of %s: %w", p.ICCID, err)
 		}
 		for _, key := range []string{MatchingKey(p.Carrier), MatchingKey(p.CodeCarrier)} {
@@ -217,7 +200,7 @@ func (s *Store) triggerLost(ctx context.Context, tx *db.Tx, e ESIM, gone []Profi
 func (s *Store) applyRules(ctx context.Context, a ruleArgs) error {
 	var rules []Rule
 	err := s.DB.Read(ctx, func(q db.Query) (err error) {
-		rules, err = queryAll(ctx, q, scanRule, selectRule+` where account_sid = $1 and enabled order by created_at`, a.Account)
+		rules, err = ruleTable.all(ctx, q, `where account_sid = $1 and enabled order by created_at`, a.Account)
 		return err
 	})
 	if err != nil {
@@ -239,14 +222,14 @@ func (s *Store) applyRules(ctx context.Context, a ruleArgs) error {
 
 // applyRule begins a rule's operation on an eSIM if the rule asks for it.
 func (s *Store) applyRule(ctx context.Context, tx *db.Tx, u Rule, eid ident.EID, trigger string, lost []string, at time.Time) error {
-	e, err := readESIM(ctx, tx, eid, tx.ForUpdate())
-	if none(err) || err == nil && e.Account != u.Account {
+	e, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
+	if db.None(err) || err == nil && e.Account != u.Account {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read eSIM %s: %w", eid, err)
 	}
-	d, err := readDevice(ctx, tx, e.Device, "")
+	d, err := deviceTable.read(ctx, tx, string(e.Device), "")
 	if err != nil {
 		return fmt.Errorf("read device %s: %w", e.Device, err)
 	}
@@ -267,7 +250,7 @@ func (s *Store) applyRule(ctx context.Context, tx *db.Tx, u Rule, eid ident.EID,
 		at = s.now().Add(-s.limits().RuleRetry)
 	}
 	p, err := s.profileOfCarrier(ctx, tx, eid, keys)
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return err
 	}
 	if err == nil && (p.Active || u.Work == WorkDownload) {
@@ -279,7 +262,7 @@ func (s *Store) applyRule(ctx context.Context, tx *db.Tx, u Rule, eid ident.EID,
 	if err == nil {
 		return nil
 	}
-	if !none(err) {
+	if !db.None(err) {
 		return fmt.Errorf("look for operations of rule %s: %w", u.ID, err)
 	}
 	source := map[Cause]string{CauseAutomation: "v1/automations", CauseTemplate: "v1/configs"}[u.Cause]
@@ -307,7 +290,7 @@ const (
 func (s *Store) scanTemplates(ctx context.Context) error {
 	var due []Rule
 	err := s.DB.Read(ctx, func(q db.Query) (err error) {
-		due, err = queryAll(ctx, q, scanRule, selectRule+` where enabled and cause = 'template' and scan_at <= $1`, s.now().UnixMicro())
+		due, err = ruleTable.all(ctx, q, `where enabled and cause = 'template' and scan_at <= $1`, s.now().UnixMicro())
 		return err
 	})
 	if err != nil {
@@ -341,7 +324,10 @@ func (s *Store) scanSome(ctx context.Context, u *Rule) (more bool, err error) {
 		}
 		group := query.Fold(u.Group)
 		in, args := placeholders(7, keys)
-		list, err = queryAll(ctx, q, func(r row) (p place, err error) { return p, r.Scan(&p.eid, &p.at) },
+		list, err = db.All(ctx, q, func(r db.Row) (p place, err error) {
+			err = r.Scan(&p.eid, &p.at)
+			return p, err
+		},
 			`select e.eid, e.created_at from esim e join device d on d.device_id = e.device_id
 			where e.account_sid = $1 and e.created_at > $2 and e.reported_at > 0
 			and ($3 = '' or d.group_folded = $3 or d.group_folded >= $4 and d.group_folded < $5) and ($6 = '' or d.type_folded = $6)

@@ -13,9 +13,7 @@ package device
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"strings"
@@ -222,30 +220,6 @@ func uuidOf(task string) string {
 		return task
 	}
 	return task[:8] + "-" + task[8:12] + "-" + task[12:16] + "-" + task[16:20] + "-" + task[20:]
-}
-
-// A row is *sql.Row or *sql.Rows.
-type row interface{ Scan(dest ...any) error }
-
-// none reports whether a query found no row.
-func none(err error) bool { return errors.Is(err, sql.ErrNoRows) }
-
-// queryAll returns everything that a query finds.
-func queryAll[T any](ctx context.Context, q db.Query, scan func(row) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		one, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, one)
-	}
-	return all, rows.Err()
 }
 
 // exec runs a statement and says what it was for if it fails.

@@ -52,7 +52,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		for {
 			var due []string
 			err := s.DB.Read(ctx, func(q db.Query) (err error) {
-				due, err = queryAll(ctx, q, func(r row) (id string, err error) { return id, r.Scan(&id) }, w.query+fmt.Sprintf(` limit %d`, sweepChunk), now)
+				due, err = db.All(ctx, q, db.Only[string], w.query+fmt.Sprintf(` limit %d`, sweepChunk), now)
 				return err
 			})
 			if err != nil {
@@ -75,8 +75,8 @@ func (s *Store) sweep(ctx context.Context) error {
 // expireTx ends a transaction whose time is up. What the device did with a
 // request that it had, nobody knows.
 func (s *Store) expireTx(ctx context.Context, tx *db.Tx, id string) error {
-	t, err := readTx(ctx, tx, id, tx.ForUpdate())
-	if none(err) || err == nil && (t.Status != TxInProgress || t.deadline.After(s.now())) {
+	t, err := txTable.read(ctx, tx, id, tx.ForUpdate())
+	if db.None(err) || err == nil && (t.Status != TxInProgress || t.deadline.After(s.now())) {
 		return nil
 	}
 	if err != nil {
@@ -95,9 +95,9 @@ func (s *Store) timeOut(ctx context.Context, tx *db.Tx, t *Transaction) error {
 
 // expireOp ends an operation whose time is up, or that of its verify state.
 func (s *Store) expireOp(ctx context.Context, tx *db.Tx, id string) error {
-	o, err := readOp(ctx, tx, id, tx.ForUpdate())
+	o, err := opTable.read(ctx, tx, id, tx.ForUpdate())
 	now := s.now()
-	if none(err) || err == nil && (o.Status.Final() || o.deadline.After(now) && (o.stepDeadline.IsZero() || o.stepDeadline.After(now))) {
+	if db.None(err) || err == nil && (o.Status.Final() || o.deadline.After(now) && (o.stepDeadline.IsZero() || o.stepDeadline.After(now))) {
 		return nil
 	}
 	if err != nil {
@@ -110,7 +110,7 @@ func (s *Store) expireOp(ctx context.Context, tx *db.Tx, id string) error {
 	if err == nil && t.Operation == o.ID {
 		return s.timeOut(ctx, tx, &t) // the operation ends with it
 	}
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return fmt.Errorf("read transaction of %s: %w", id, err)
 	}
 	return s.endOperation(ctx, tx, &o, OpFailed, CodeDeviceTimeout, "", proof{})

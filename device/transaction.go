@@ -35,9 +35,7 @@ type proof struct {
 const selectTx = `select tx, account_sid, action, status, device_id, eid, iccid, message_code, message, operation, code_iccid, code_carrier,
 	reached, created_by, source, deadline, created_at, updated_at from esim_transaction t`
 
-func scanTx(r row) (Transaction, error) { return scanTxWith(r) }
-
-func scanTxWith(r row, more ...any) (t Transaction, err error) {
+func scanTx(r db.Row, more ...any) (t Transaction, err error) {
 	var deadline, created, updated int64
 	err = r.Scan(append([]any{
 		&t.ID, &t.Account, &t.Action, &t.Status, &t.Device, &t.EID, &t.ICCID, &t.MessageCode, &t.Message, &t.Operation, &t.codeICCID, &t.codeCarrier,
@@ -47,24 +45,13 @@ func scanTxWith(r row, more ...any) (t Transaction, err error) {
 	return t, err
 }
 
-func readTx(ctx context.Context, q db.Query, id, suffix string) (Transaction, error) {
-	return scanTx(q.QueryRowContext(ctx, selectTx+` where tx = $1`+suffix, id))
-}
-
 func runningTransaction(ctx context.Context, tx *db.Tx, eid ident.EID) (Transaction, error) {
-	return scanTx(tx.QueryRowContext(ctx, selectTx+` where eid = $1 and status = 'in_progress'`+tx.ForUpdate(), string(eid)))
+	return txTable.one(ctx, tx, `where eid = $1 and status = 'in_progress'`+tx.ForUpdate(), string(eid))
 }
 
 // Transaction returns a transaction of an account.
-func (s *Store) Transaction(ctx context.Context, account, id string) (t Transaction, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		t, err = readTx(ctx, q, strings.ToLower(id), "")
-		if none(err) || err == nil && t.Account != account {
-			t, err = Transaction{}, fault.New(fault.NotFound, "there is no transaction %s", id)
-		}
-		return err
-	})
-	return t, err
+func (s *Store) Transaction(ctx context.Context, account, id string) (Transaction, error) {
+	return txTable.get(ctx, s.DB, account, id)
 }
 
 // Act starts one action on one eSIM and returns its transaction, which is over
@@ -89,10 +76,10 @@ func (s *Store) act(ctx context.Context, tx *db.Tx, by By, r ActionRequest) (Tra
 		return t, fault.Field("iccid", "is required: which profile to %s", r.Action)
 	}
 	p, err := profileOn(ctx, tx, r.EID, r.ICCID)
-	if none(err) && r.Action != Disable { // of which nobody can say whether it is to be done
+	if db.None(err) && r.Action != Disable { // of which nobody can say whether it is to be done
 		p, err = s.installedOn(ctx, tx, by.Account, r.EID, r.ICCID)
 	}
-	if none(err) {
+	if db.None(err) {
 		return t, fault.New(fault.NotFound, "profile %s is not on eSIM %s", r.ICCID, r.EID)
 	}
 	if err != nil {
@@ -125,7 +112,7 @@ func (s *Store) replaceable(ctx context.Context, tx *db.Tx, p Profile) error {
 	}
 	var other string
 	err := tx.QueryRowContext(ctx, `select iccid from device_profile where eid = $1 and iccid <> $2 and type = 'bootstrap' limit 1`, string(p.EID), string(p.ICCID)).Scan(&other)
-	if none(err) {
+	if db.None(err) {
 		return fault.New(fault.Conflict, "profile %s is the only active one and no bootstrap profile can take over: enable another instead", p.ICCID)
 	}
 	if err != nil {
@@ -149,7 +136,7 @@ func (s *Store) actDownload(ctx context.Context, tx *db.Tx, t Transaction, r Act
 		return t, fault.Field("iccid", "is required, or an activation_code: what to download")
 	}
 	c, err := codeOf(ctx, tx, t.Account, r.ICCID)
-	if none(err) {
+	if db.None(err) {
 		return t, fault.New(fault.NotFound, "no activation code is registered for %s; send one along as activation_code", r.ICCID)
 	}
 	if err != nil {
@@ -162,7 +149,7 @@ func (s *Store) actDownload(ctx context.Context, tx *db.Tx, t Transaction, r Act
 	if p, err := profileOn(ctx, tx, r.EID, r.ICCID); err == nil {
 		t.ICCID = p.ICCID
 		return t, s.done(ctx, tx, &t)
-	} else if !none(err) {
+	} else if !db.None(err) {
 		return t, err
 	}
 	if c.Status != CodeAvailable {
@@ -183,8 +170,8 @@ func (s *Store) target(ctx context.Context, tx *db.Tx, account string, id ID, ei
 	if _, err := s.FindDevice(ctx, tx, account, id); err != nil {
 		return err
 	}
-	e, err := readESIM(ctx, tx, eid, tx.ForUpdate())
-	if none(err) || err == nil && e.Device != id {
+	e, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
+	if db.None(err) || err == nil && e.Device != id {
 		has, err := eidsOf(ctx, tx, id)
 		if err != nil {
 			return err
@@ -215,14 +202,14 @@ func (s *Store) idle(ctx context.Context, q db.Query, eid ident.EID) error {
 	if err == nil {
 		return fault.New(fault.Conflict, "operation %s is running on eSIM %s", id, eid)
 	}
-	if !none(err) {
+	if !db.None(err) {
 		return fmt.Errorf("look for operations on %s: %w", eid, err)
 	}
 	err = q.QueryRowContext(ctx, `select tx from esim_transaction where eid = $1 and status = 'in_progress'`, string(eid)).Scan(&id)
 	if err == nil {
 		return fault.New(fault.Conflict, "transaction %s is running on eSIM %s", id, eid)
 	}
-	if !none(err) {
+	if !db.None(err) {
 		return fmt.Errorf("look for transactions on %s: %w", eid, err)
 	}
 	return nil
@@ -332,15 +319,15 @@ func (s *Store) recordProof(ctx context.Context, tx *db.Tx, kind, subject, accou
 // comes after the end is recorded with its evidence and does not change it, but
 // for the activation code: that was used or was not.
 func (s *Store) Outcome(ctx context.Context, tx *db.Tx, o Outcome) error {
-	t, err := readTx(ctx, tx, uuidOf(o.TaskID), "")
-	if none(err) {
+	t, err := txTable.read(ctx, tx, uuidOf(o.TaskID), "")
+	if db.None(err) {
 		return nil // of a transaction whose time of keeping is over
 	}
 	if err == nil {
 		err = holdESIM(ctx, tx, t.EID)
 	}
 	if err == nil {
-		t, err = readTx(ctx, tx, t.ID, tx.ForUpdate())
+		t, err = txTable.read(ctx, tx, t.ID, tx.ForUpdate())
 	}
 	if err != nil {
 		return fmt.Errorf("read transaction of task %s: %w", o.TaskID, err)
@@ -437,11 +424,8 @@ func (s *Store) progress(ctx context.Context, tx *db.Tx, t *Transaction, o Outco
 // CancelTransaction ends a transaction that the device has not got yet.
 func (s *Store) CancelTransaction(ctx context.Context, by By, id string) (t Transaction, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		if t, err = readTx(ctx, tx, strings.ToLower(id), tx.ForUpdate()); none(err) || err == nil && t.Account != by.Account {
-			return fault.New(fault.NotFound, "there is no transaction %s", id)
-		}
-		if err != nil {
-			return fmt.Errorf("read transaction %s: %w", id, err)
+		if t, err = txTable.find(ctx, tx, by.Account, id, tx.ForUpdate()); err != nil {
+			return err
 		}
 		return s.cancelTx(ctx, tx, &t)
 	})

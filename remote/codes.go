@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"net/http"
 
 	"godwit/db"
@@ -31,10 +32,10 @@ func showCode(x device.Code, customer int64) any {
 	}
 }
 
-func (d *Door) codes(customer int64) resource[device.Code] {
+func (d *Door) codes() resource[device.Code] {
 	return resource[device.Code]{
-		name: "esim_activation_codes", schema: numbered(device.CodeSchema, customer), page: d.o.Devices.CodesPage, empty: codeJSON{},
-		show: func(x device.Code) any { return showCode(x, customer) },
+		name: "esim_activation_codes", schema: device.CodeSchema, page: d.o.Devices.CodesPage, empty: codeJSON{},
+		show: showCode,
 	}
 }
 
@@ -42,31 +43,15 @@ func (d *Door) codeRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/esim_activation_codes", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
 		{Path: root + "/esim_activation_codes/inventory", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.listCodes), http.MethodPost: d.writing(d.putCodes),
+			http.MethodGet: d.reading(listOf(d, d.codes())), http.MethodPost: d.writing(d.putCodes),
 		}},
 		{Path: root + "/esim_activation_codes/inventory/{iccid}", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.fetchCode), http.MethodPut: d.writing(d.updateCode), http.MethodDelete: d.writing(d.deleteCode),
+			http.MethodGet: d.reading(fetchOf(d, d.codes(), iccidKey, d.o.Devices.Code)), http.MethodPut: d.writing(d.updateCode), http.MethodDelete: d.writing(deleteOf(iccidKey, d.o.Devices.DeleteCode)),
 		}},
 		{Path: root + "/esim_activation_codes/bulk", MaxBody: maxFile, Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.exportCodes), http.MethodPost: d.writing(d.importCodes),
+			http.MethodGet: d.reading(exportOf(d, d.codes())), http.MethodPost: d.writing(d.importCodes),
 		}},
 	}
-}
-
-func (d *Door) listCodes(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.codes(customer), "")
-}
-
-func (d *Door) exportCodes(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return exportOf(d, w, r, d.codes(customer), "")
 }
 
 // codeOf reads an activation code of a request. context names it in a refusal.
@@ -102,71 +87,22 @@ func (d *Door) importCodes(w http.ResponseWriter, r *web.Request) error {
 }
 
 func (d *Door) storeCodes(w http.ResponseWriter, r *web.Request, list []*body) error {
-	if len(list) > maxExport {
-		return fault.New(fault.Invalid, "the request has more than %d records: send them in parts", maxExport)
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	out := make([]any, len(list))
-	var patches []device.CodePatch
-	var places []int
-	contexts := make([]map[string]any, len(list))
-	for i, b := range list {
-		p, context, err := codeOf(b)
-		if context == nil {
-			context = map[string]any{"index": i} // it has no key
-		}
-		contexts[i] = context
-		if err != nil {
-			out[i] = outcome(err, context)
-			continue
-		}
-		patches, places = append(patches, p), append(places, i)
-	}
-	puts, err := d.o.Devices.PutCodes(r.Context(), by(r), patches, false)
-	if err != nil {
-		return err
-	}
-	for n, put := range puts {
-		i := places[n]
-		if put.Err != nil {
-			out[i] = outcome(put.Err, contexts[i])
-		} else {
-			out[i] = showCode(put.Code, customer)
-		}
-	}
-	return writeMany(w, http.StatusCreated, out)
+	return putMany(d, w, r, d.codes(), list, codeOf, func(ctx context.Context, by device.By, patches []device.CodePatch) ([]device.Put[device.Code], error) {
+		return d.o.Devices.PutCodes(ctx, by, patches, false)
+	})
 }
 
-// iccidKey reads the ICCID in the path. What is none names nothing.
-func iccidKey(r *web.Request) (ident.ICCID, error) {
-	iccid, err := device.ParseICCID(r.Param("iccid"))
+// iccidKey is the ICCID in the path.
+var iccidKey = key[ident.ICCID]{"iccid", "iccid", func(text string) (ident.ICCID, error) {
+	iccid, err := device.ParseICCID(text)
 	if err != nil {
-		return "", about(fault.New(fault.NotFound, "there is no ICCID %.60q: %v", r.Param("iccid"), err), "iccid", r.Param("iccid"))
+		return "", fault.New(fault.NotFound, "there is no ICCID %.60q: %v", text, err)
 	}
 	return iccid, nil
-}
-
-func (d *Door) fetchCode(w http.ResponseWriter, r *web.Request) error {
-	iccid, err := iccidKey(r)
-	if err != nil {
-		return err
-	}
-	x, err := d.o.Devices.Code(r.Context(), r.Caller.Account, iccid)
-	if err != nil {
-		return about(err, "iccid", iccid)
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, showCode(x, customer))
-}
+}}
 
 func (d *Door) updateCode(w http.ResponseWriter, r *web.Request) error {
-	iccid, err := iccidKey(r)
+	iccid, err := iccidKey.of(r)
 	if err != nil {
 		return err
 	}
@@ -189,21 +125,5 @@ func (d *Door) updateCode(w http.ResponseWriter, r *web.Request) error {
 	if puts[0].Err != nil {
 		return about(puts[0].Err, "iccid", iccid)
 	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, showCode(puts[0].Code, customer))
-}
-
-func (d *Door) deleteCode(w http.ResponseWriter, r *web.Request) error {
-	iccid, err := iccidKey(r)
-	if err != nil {
-		return err
-	}
-	if err := d.o.Devices.DeleteCode(r.Context(), by(r), iccid); err != nil {
-		return about(err, "iccid", iccid)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeOne(d, w, r, http.StatusOK, d.codes(), puts[0].Item)
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -94,10 +95,10 @@ func showDevice(x device.Device, customer int64) any {
 	return out
 }
 
-func (d *Door) devices(customer int64) resource[device.Device] {
+func (d *Door) devices() resource[device.Device] {
 	return resource[device.Device]{
-		name: "devices", schema: numbered(device.DeviceSchema, customer), page: d.o.Devices.DevicesPage, empty: deviceJSON{},
-		show: func(x device.Device) any { return showDevice(x, customer) },
+		name: "devices", schema: device.DeviceSchema, page: d.o.Devices.DevicesPage, empty: deviceJSON{},
+		show: showDevice, filter: deviceFilter,
 	}
 }
 
@@ -105,40 +106,16 @@ func (d *Door) deviceRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/devices", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
 		{Path: root + "/devices/inventory", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.listDevices), http.MethodPost: d.writing(d.putDevices), http.MethodDelete: d.writing(d.deleteDevices),
+			http.MethodGet: d.reading(listOf(d, d.devices())), http.MethodPost: d.writing(d.putDevices), http.MethodDelete: d.writing(d.deleteDevices),
 		}},
 		{Path: root + "/devices/inventory/{id}", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.fetchDevice), http.MethodPut: d.writing(d.updateDevice), http.MethodDelete: d.writing(d.deleteDevice),
+			http.MethodGet: d.reading(fetchOf(d, d.devices(), deviceKey, d.o.Devices.Device)), http.MethodPut: d.writing(d.updateDevice), http.MethodDelete: d.writing(deleteOf(deviceKey, d.o.Devices.DeleteDevice)),
 		}},
 		{Path: root + "/devices/bulk", MaxBody: maxFile, Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.exportDevices), http.MethodPost: d.writing(d.importDevices),
+			http.MethodGet: d.reading(exportOf(d, d.devices())), http.MethodPost: d.writing(d.importDevices),
 		}},
 		{Path: root + "/devices/types", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listTypes)}},
 	}
-}
-
-func (d *Door) listDevices(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	more, err := deviceFilter(r)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.devices(customer), more)
-}
-
-func (d *Door) exportDevices(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	more, err := deviceFilter(r)
-	if err != nil {
-		return err
-	}
-	return exportOf(d, w, r, d.devices(customer), more)
 }
 
 // deviceFilter reads the parameters by which devices are chosen beside a query,
@@ -302,44 +279,13 @@ func (d *Door) putDevices(w http.ResponseWriter, r *web.Request) error {
 	return d.storeDevices(w, r, list, device.PutOptions{UpdateOnly: only})
 }
 
-// storeDevices stores devices, each for itself, and tells what became of them.
+// storeDevices stores devices, each for itself.
 func (d *Door) storeDevices(w http.ResponseWriter, r *web.Request, list []*body, o device.PutOptions) error {
-	if len(list) > maxExport {
-		return fault.New(fault.Invalid, "the request has more than %d records: send them in parts", maxExport)
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	out := make([]any, len(list))
-	var patches []device.DevicePatch
-	var places []int
-	contexts := make([]map[string]any, len(list))
-	for i, b := range list {
-		p, context, err := patchOf(b, "")
-		if context == nil {
-			context = map[string]any{"index": i} // it has no key
-		}
-		contexts[i] = context
-		if err != nil {
-			out[i] = outcome(err, context)
-			continue
-		}
-		patches, places = append(patches, p), append(places, i)
-	}
-	puts, err := d.o.Devices.PutDevices(r.Context(), by(r), patches, o)
-	if err != nil {
-		return err
-	}
-	for n, put := range puts {
-		i := places[n]
-		if put.Err != nil {
-			out[i] = outcome(put.Err, contexts[i])
-		} else {
-			out[i] = showDevice(put.Device, customer)
-		}
-	}
-	return writeMany(w, http.StatusCreated, out)
+	return putMany(d, w, r, d.devices(), list,
+		func(b *body) (device.DevicePatch, map[string]any, error) { return patchOf(b, "") },
+		func(ctx context.Context, by device.By, patches []device.DevicePatch) ([]device.Put[device.Device], error) {
+			return d.o.Devices.PutDevices(ctx, by, patches, o)
+		})
 }
 
 // deviceColumns are the fields that a CSV of devices may have.
@@ -364,33 +310,17 @@ func (d *Door) importDevices(w http.ResponseWriter, r *web.Request) error {
 	return d.storeDevices(w, r, list, device.PutOptions{CreateOnly: !update})
 }
 
-// deviceKey reads the device in the path. What is no device ID names nothing.
-func deviceKey(r *web.Request) (device.ID, error) {
-	id, err := device.ParseID(r.Param("id"))
+// deviceKey is the device in the path.
+var deviceKey = key[device.ID]{"id", "id", func(text string) (device.ID, error) {
+	id, err := device.ParseID(text)
 	if err != nil {
-		return "", about(fault.New(fault.NotFound, "there is no device %.60q: %v", r.Param("id"), err), "id", r.Param("id"))
+		return "", fault.New(fault.NotFound, "there is no device %.60q: %v", text, err)
 	}
 	return id, nil
-}
-
-func (d *Door) fetchDevice(w http.ResponseWriter, r *web.Request) error {
-	id, err := deviceKey(r)
-	if err != nil {
-		return err
-	}
-	x, err := d.o.Devices.Device(r.Context(), r.Caller.Account, id)
-	if err != nil {
-		return about(err, "id", id)
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, showDevice(x, customer))
-}
+}}
 
 func (d *Door) updateDevice(w http.ResponseWriter, r *web.Request) error {
-	id, err := deviceKey(r)
+	id, err := deviceKey.of(r)
 	if err != nil {
 		return err
 	}
@@ -417,27 +347,11 @@ func (d *Door) updateDevice(w http.ResponseWriter, r *web.Request) error {
 	if puts[0].Err != nil {
 		return about(puts[0].Err, "id", id)
 	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
 	status := http.StatusOK
 	if puts[0].Created {
 		status = http.StatusCreated
 	}
-	return web.WriteJSON(w, status, showDevice(puts[0].Device, customer))
-}
-
-func (d *Door) deleteDevice(w http.ResponseWriter, r *web.Request) error {
-	id, err := deviceKey(r)
-	if err != nil {
-		return err
-	}
-	if err := d.o.Devices.DeleteDevice(r.Context(), by(r), id); err != nil {
-		return about(err, "id", id)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeOne(d, w, r, status, d.devices(), puts[0].Item)
 }
 
 // deleteDevices removes the devices that a parameter chooses. Without one it

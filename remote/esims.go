@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"encoding/base64"
 	"net/http"
 
@@ -25,74 +24,41 @@ func showESIM(x device.ESIM, customer int64) any {
 	return esimJSON{EID: string(x.EID), DeviceID: string(x.Device), Customer: customer, Kind: x.Kind, Reported: at(x.ReportedAt), Seen: at(x.SeenAt)}
 }
 
-func (d *Door) esims(customer int64) resource[device.ESIM] {
+func (d *Door) esims() resource[device.ESIM] {
 	return resource[device.ESIM]{
-		name: "esims", schema: numbered(device.ESIMSchema, customer), page: d.o.Devices.ESIMsPage, empty: esimJSON{},
-		show: func(x device.ESIM) any { return showESIM(x, customer) },
+		name: "esims", schema: device.ESIMSchema, page: d.o.Devices.ESIMsPage, empty: esimJSON{},
+		show: showESIM,
 	}
 }
 
 func (d *Door) esimRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/esims", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
-		{Path: root + "/esims/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listESIMs)}},
-		{Path: root + "/esims/inventory/{eid}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchESIM), http.MethodDelete: d.writing(d.deleteESIM)}},
+		{Path: root + "/esims/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.esims()))}},
+		{Path: root + "/esims/inventory/{eid}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.esims(), eidKey, d.o.Devices.ESIM)), http.MethodDelete: d.writing(deleteOf(eidKey, d.o.Devices.DeleteESIM))}},
 		{Path: root + "/esims/inventory/{eid}/eim_configuration", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchConfiguration)}},
 		{Path: root + "/esims/inventory/{eid}/packages", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listPackages), http.MethodPost: d.writing(d.orderPackage)}},
 		{Path: root + "/esims/inventory/{eid}/packages/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchPackage)}},
-		{Path: root + "/esims/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportESIMs)}},
+		{Path: root + "/esims/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.esims()))}},
 	}
 }
 
-func (d *Door) listESIMs(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
+// eidKey is the EID in the path.
+var eidKey = key[ident.EID]{"eid", "eid", func(text string) (ident.EID, error) {
+	if err := ident.EIDForm(text); err != nil {
+		return "", fault.New(fault.NotFound, "there is no eSIM %.60q: %v", text, err)
 	}
-	return listOf(d, w, r, d.esims(customer), "")
-}
-
-func (d *Door) exportESIMs(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return exportOf(d, w, r, d.esims(customer), "")
-}
+	return ident.EID(text), nil
+}}
 
 // esim returns the eSIM in the path.
-func (d *Door) esim(ctx context.Context, r *web.Request) (device.ESIM, error) {
-	text := r.Param("eid")
-	if err := ident.EIDForm(text); err != nil {
-		return device.ESIM{}, about(fault.New(fault.NotFound, "there is no eSIM %.60q: %v", text, err), "eid", text)
-	}
-	x, err := d.o.Devices.ESIM(ctx, r.Caller.Account, ident.EID(text))
-	return x, about(err, "eid", text)
-}
-
-func (d *Door) fetchESIM(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.esim(r.Context(), r)
+func (d *Door) esim(r *web.Request) (device.ESIM, error) {
+	eid, err := eidKey.of(r)
 	if err != nil {
-		return err
+		return device.ESIM{}, err
 	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, showESIM(x, customer))
-}
-
-// deleteESIM takes an eSIM out of its device: ours.
-func (d *Door) deleteESIM(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.esim(r.Context(), r)
-	if err != nil {
-		return err
-	}
-	if err := d.o.Devices.DeleteESIM(r.Context(), by(r), x.EID); err != nil {
-		return about(err, "eid", x.EID)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	x, err := d.o.Devices.ESIM(r.Context(), r.Caller.Account, eid)
+	return x, about(err, "eid", eid)
 }
 
 // A configurationJSON is what an eUICC is told of the eIM before it can be
@@ -103,7 +69,7 @@ type configurationJSON struct {
 }
 
 func (d *Door) fetchConfiguration(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.esim(r.Context(), r)
+	x, err := d.esim(r)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"encoding/json"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -45,10 +44,10 @@ func showEvent(x event.Event, customer int64) any {
 	return out
 }
 
-func (d *Door) events(customer int64) resource[event.Event] {
+func (d *Door) events() resource[event.Event] {
 	return resource[event.Event]{
-		name: "events", schema: numbered(event.Schema, customer), page: d.o.Events.Page, empty: eventJSON{},
-		show: func(x event.Event) any { return showEvent(x, customer) },
+		name: "events", schema: event.Schema, page: d.o.Events.Page, empty: eventJSON{},
+		show: showEvent, filter: eventFilter,
 	}
 }
 
@@ -75,28 +74,4 @@ func moment(s string) string {
 		return s
 	}
 	return query.Quote(s)
-}
-
-func (d *Door) listEvents(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	more, err := eventFilter(r)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.events(customer), more)
-}
-
-func (d *Door) exportEvents(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	more, err := eventFilter(r)
-	if err != nil {
-		return err
-	}
-	return exportOf(d, w, r, d.events(customer), more)
 }

@@ -43,6 +43,13 @@ func showRollout(x device.Rollout, customer int64) any {
 	}
 }
 
+func (d *Door) rollouts() resource[device.Rollout] {
+	return resource[device.Rollout]{
+		name: "rollouts", schema: device.RolloutSchema, page: d.o.Devices.RolloutsPage, empty: rolloutJSON{},
+		show: showRollout,
+	}
+}
+
 // A previewJSON is what a rollout would do now.
 type previewJSON struct {
 	Devices   int64   `json:"devices"`
@@ -80,43 +87,42 @@ func showRule(x device.Rule, customer int64) any {
 	}
 }
 
+func (d *Door) rules() resource[device.Rule] {
+	return resource[device.Rule]{
+		name: "esim_rules", schema: device.RuleSchema, page: d.o.Devices.RulesPage, empty: ruleJSON{},
+		show: showRule,
+	}
+}
+
 // An aliasJSON is another name of a carrier.
 type aliasJSON struct {
 	Alias   string `json:"alias"`
 	Carrier string `json:"carrier"`
 }
 
+// aliasKey is the alias in the path.
+var aliasKey = key[string]{"alias", "alias", idKey.parse}
+
 func (d *Door) extensionRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/rollouts", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
-		{Path: root + "/rollouts/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listRollouts), http.MethodPost: d.writing(d.startRollout)}},
+		{Path: root + "/rollouts/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.rollouts())), http.MethodPost: d.writing(d.startRollout)}},
 		{Path: root + "/rollouts/preview", Methods: map[string]web.Handler{http.MethodPost: d.reading(d.previewRollout)}},
-		{Path: root + "/rollouts/inventory/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchRollout)}},
-		{Path: root + "/rollouts/inventory/{id}/continue", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.continueRollout)}},
-		{Path: root + "/rollouts/inventory/{id}/cancel", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.cancelRollout)}},
+		{Path: root + "/rollouts/inventory/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.rollouts(), idKey, d.o.Devices.Rollout))}},
+		{Path: root + "/rollouts/inventory/{id}/continue", Methods: map[string]web.Handler{http.MethodPost: d.writing(changeOf(d, d.rollouts(), idKey, http.StatusOK, d.o.Devices.ContinueRollout))}},
+		{Path: root + "/rollouts/inventory/{id}/cancel", Methods: map[string]web.Handler{http.MethodPost: d.writing(changeOf(d, d.rollouts(), idKey, http.StatusOK, d.o.Devices.CancelRollout))}},
 		{Path: root + "/esim_rules", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
-		{Path: root + "/esim_rules/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listRules), http.MethodPost: d.writing(d.createRule)}},
+		{Path: root + "/esim_rules/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.rules())), http.MethodPost: d.writing(d.createRule)}},
 		{Path: root + "/esim_rules/inventory/{id}", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.fetchRule), http.MethodPut: d.writing(d.updateRule), http.MethodDelete: d.writing(d.deleteRule),
+			http.MethodGet: d.reading(fetchOf(d, d.rules(), idKey, d.o.Devices.Rule)), http.MethodPut: d.writing(d.updateRule), http.MethodDelete: d.writing(deleteOf(idKey, d.o.Devices.DeleteRule)),
 		}},
 		{Path: root + "/carriers", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
 		{Path: root + "/carriers/aliases", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listAliases), http.MethodPost: d.writing(d.putAlias)}},
-		{Path: root + "/carriers/aliases/{alias}", Methods: map[string]web.Handler{http.MethodDelete: d.writing(d.deleteAlias)}},
+		{Path: root + "/carriers/aliases/{alias}", Methods: map[string]web.Handler{http.MethodDelete: d.writing(deleteOf(aliasKey, d.o.Devices.DeleteAlias))}},
 		{Path: root + "/events", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
-		{Path: root + "/events/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listEvents)}},
-		{Path: root + "/events/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportEvents)}},
+		{Path: root + "/events/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.events()))}},
+		{Path: root + "/events/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.events()))}},
 	}
-}
-
-func (d *Door) listRollouts(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, resource[device.Rollout]{
-		name: "rollouts", schema: numbered(device.RolloutSchema, customer), page: d.o.Devices.RolloutsPage, empty: rolloutJSON{},
-		show: func(x device.Rollout) any { return showRollout(x, customer) },
-	}, "")
 }
 
 // rolloutOf reads a rollout of a request.
@@ -158,7 +164,7 @@ func (d *Door) startRollout(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.writeRollout(w, r, http.StatusCreated, x, nil)
+	return writeOne(d, w, r, http.StatusCreated, d.rollouts(), x)
 }
 
 func (d *Door) previewRollout(w http.ResponseWriter, r *web.Request) error {
@@ -171,43 +177,6 @@ func (d *Door) previewRollout(w http.ResponseWriter, r *web.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, previewJSON{p.Devices, p.ESIMs, p.Active, p.Present, p.Download, p.Codes, p.Busy, append([]int64{}, p.WaveSizes...)})
-}
-
-func (d *Door) writeRollout(w http.ResponseWriter, r *web.Request, status int, x device.Rollout, err error) error {
-	if err != nil {
-		return about(err, "id", r.Param("id"))
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, status, showRollout(x, customer))
-}
-
-func (d *Door) fetchRollout(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.Rollout(r.Context(), r.Caller.Account, r.Param("id"))
-	return d.writeRollout(w, r, http.StatusOK, x, err)
-}
-
-func (d *Door) continueRollout(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.ContinueRollout(r.Context(), by(r), r.Param("id"))
-	return d.writeRollout(w, r, http.StatusOK, x, err)
-}
-
-func (d *Door) cancelRollout(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.CancelRollout(r.Context(), by(r), r.Param("id"))
-	return d.writeRollout(w, r, http.StatusOK, x, err)
-}
-
-func (d *Door) listRules(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, resource[device.Rule]{
-		name: "esim_rules", schema: numbered(device.RuleSchema, customer), page: d.o.Devices.RulesPage, empty: ruleJSON{},
-		show: func(x device.Rule) any { return showRule(x, customer) },
-	}, "")
 }
 
 // ruleOf changes what a request says of a rule.
@@ -244,23 +213,7 @@ func (d *Door) createRule(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.writeRule(w, r, http.StatusCreated, x)
-}
-
-func (d *Door) writeRule(w http.ResponseWriter, r *web.Request, status int, x device.Rule) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, status, showRule(x, customer))
-}
-
-func (d *Door) fetchRule(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.Rule(r.Context(), r.Caller.Account, r.Param("id"))
-	if err != nil {
-		return about(err, "id", r.Param("id"))
-	}
-	return d.writeRule(w, r, http.StatusOK, x)
+	return writeOne(d, w, r, http.StatusCreated, d.rules(), x)
 }
 
 func (d *Door) updateRule(w http.ResponseWriter, r *web.Request) error {
@@ -274,15 +227,7 @@ func (d *Door) updateRule(w http.ResponseWriter, r *web.Request) error {
 	if x, err = d.o.Devices.PutRule(r.Context(), by(r), x); err != nil {
 		return about(err, "id", r.Param("id"))
 	}
-	return d.writeRule(w, r, http.StatusOK, x)
-}
-
-func (d *Door) deleteRule(w http.ResponseWriter, r *web.Request) error {
-	if err := d.o.Devices.DeleteRule(r.Context(), by(r), r.Param("id")); err != nil {
-		return about(err, "id", r.Param("id"))
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeOne(d, w, r, http.StatusOK, d.rules(), x)
 }
 
 func (d *Door) listAliases(w http.ResponseWriter, r *web.Request) error {
@@ -310,12 +255,4 @@ func (d *Door) putAlias(w http.ResponseWriter, r *web.Request) error {
 		return about(err, "alias", a.Alias)
 	}
 	return web.WriteJSON(w, http.StatusCreated, aliasJSON{a.Alias, a.Name})
-}
-
-func (d *Door) deleteAlias(w http.ResponseWriter, r *web.Request) error {
-	if err := d.o.Devices.DeleteAlias(r.Context(), by(r), r.Param("alias")); err != nil {
-		return about(err, "alias", r.Param("alias"))
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
 }

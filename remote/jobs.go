@@ -36,78 +36,33 @@ func showJob(x device.Job, customer int64) any {
 	return out
 }
 
-func (d *Door) jobs(customer int64) resource[device.Job] {
+func (d *Door) jobs() resource[device.Job] {
 	return resource[device.Job]{
-		name: "jobs", schema: numbered(device.JobSchema, customer), page: d.o.Devices.JobsPage, empty: jobJSON{},
-		show: func(x device.Job) any { return showJob(x, customer) },
+		name: "jobs", schema: device.JobSchema, page: d.o.Devices.JobsPage, empty: jobJSON{},
+		show: showJob,
 	}
 }
 
 func (d *Door) jobRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/jobs", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
-		{Path: root + "/jobs/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listJobs)}},
-		{Path: root + "/jobs/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportJobs)}},
+		{Path: root + "/jobs/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.jobs()))}},
+		{Path: root + "/jobs/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.jobs()))}},
 		{Path: root + "/jobs/cancel", Methods: map[string]web.Handler{http.MethodPut: d.writing(d.cancelJobs)}},
-		{Path: root + "/jobs/cancel/{job_id}", Methods: map[string]web.Handler{http.MethodPut: d.writing(d.cancelJob)}},
-		{Path: root + "/jobs/inventory/{job_id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchJob)}},
-		{Path: root + "/jobs/{job_id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchJob)}},
+		{Path: root + "/jobs/cancel/{job_id}", Methods: map[string]web.Handler{http.MethodPut: d.writing(changeOf(d, d.jobs(), jobKey, http.StatusOK, d.o.Devices.CancelJob))}},
+		{Path: root + "/jobs/inventory/{job_id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.jobs(), jobKey, d.o.Devices.Job))}},
+		{Path: root + "/jobs/{job_id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.jobs(), jobKey, d.o.Devices.Job))}},
 	}
 }
 
-func (d *Door) listJobs(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
+// jobKey is the job in the path.
+var jobKey = key[int64]{"job_id", "job_id", func(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.jobs(customer), "")
-}
-
-func (d *Door) exportJobs(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return exportOf(d, w, r, d.jobs(customer), "")
-}
-
-// jobKey reads the job in the path. What is no number names nothing.
-func jobKey(r *web.Request) (int64, error) {
-	id, err := strconv.ParseInt(r.Param("job_id"), 10, 64)
-	if err != nil {
-		return 0, about(fault.New(fault.NotFound, "there is no job %.60q: jobs have numbers", r.Param("job_id")), "job_id", r.Param("job_id"))
+		return 0, fault.New(fault.NotFound, "there is no job %.60q: jobs have numbers", text)
 	}
 	return id, nil
-}
-
-func (d *Door) writeJob(w http.ResponseWriter, r *web.Request, id int64, x device.Job, err error) error {
-	if err != nil {
-		return about(err, "job_id", id)
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, showJob(x, customer))
-}
-
-func (d *Door) fetchJob(w http.ResponseWriter, r *web.Request) error {
-	id, err := jobKey(r)
-	if err != nil {
-		return err
-	}
-	x, err := d.o.Devices.Job(r.Context(), r.Caller.Account, id)
-	return d.writeJob(w, r, id, x, err)
-}
-
-func (d *Door) cancelJob(w http.ResponseWriter, r *web.Request) error {
-	id, err := jobKey(r)
-	if err != nil {
-		return err
-	}
-	x, err := d.o.Devices.CancelJob(r.Context(), by(r), id)
-	return d.writeJob(w, r, id, x, err)
-}
+}}
 
 // cancelJobs cancels the job or jobs that the body names.
 func (d *Door) cancelJobs(w http.ResponseWriter, r *web.Request) error {

@@ -20,14 +20,15 @@ const (
 	maxExport = 20_000
 )
 
-// A resource is a kind of records that are listed, T in the store and as the JSON
-// that show makes.
+// A resource is a kind of records, T in the store and to callers the JSON that
+// show makes.
 type resource[T any] struct {
 	name   string // in cursors: those of one resource are no good for another
 	schema *query.Schema
 	page   func(ctx context.Context, account string, spec query.Spec) (query.Page[T], error)
-	show   func(T) any
-	empty  any // a record without values, for the names of its fields
+	show   func(x T, customer int64) any
+	empty  any                                  // a record without values, for the names of its fields
+	filter func(r *web.Request) (string, error) // what parameters of its own ask for, as a query; nil without such
 }
 
 // numbered adds customer_id to a schema: all that a caller sees is of one account.
@@ -41,11 +42,22 @@ func numbered(s *query.Schema, customer int64) *query.Schema {
 type listing struct {
 	spec     query.Spec
 	sizeText string
+	customer int64
 }
 
-// readListing reads the parameters of lists and exports. more is a condition that
-// the path or other parameters add, as a query; cursor is nil for a first page.
-func readListing[T any](d *Door, r *web.Request, res resource[T], more string, cursor *string) (listing, error) {
+// readListing reads the parameters of lists and exports; cursor is nil for a
+// first page.
+func readListing[T any](d *Door, r *web.Request, res resource[T], cursor *string) (listing, error) {
+	customer, err := d.customer(r.Context(), r.Caller.Account)
+	if err != nil {
+		return listing{}, err
+	}
+	schema, more := numbered(res.schema, customer), ""
+	if res.filter != nil {
+		if more, err = res.filter(r); err != nil {
+			return listing{}, err
+		}
+	}
 	f, err := web.QueryForm(r)
 	if err != nil {
 		return listing{}, err
@@ -54,7 +66,7 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], more string, c
 	if err := f.Err(); err != nil {
 		return listing{}, err
 	}
-	l := listing{spec: query.Spec{Size: maxPage}}
+	l := listing{spec: query.Spec{Size: maxPage}, customer: customer}
 	sized := f.Has("size")
 	if sized {
 		n, err := strconv.ParseUint(strings.TrimSpace(sizeText), 10, 64)
@@ -66,7 +78,7 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], more string, c
 	}
 	now := d.o.Now()
 	// The caller's own text is read alone first: places of mistakes count in it.
-	own, err := query.Parse(text, res.schema, now)
+	own, err := query.Parse(text, schema, now)
 	if err != nil {
 		return l, err
 	}
@@ -87,7 +99,7 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], more string, c
 		if text != "" && text != c.Query {
 			return l, about(fault.Field("cursor", "belongs to a list with another query"), "cursor", *cursor)
 		}
-		if o, err := query.ParseOrder(orderby, res.schema); err != nil {
+		if o, err := query.ParseOrder(orderby, schema); err != nil {
 			return l, err
 		} else if orderby != "" && o.String() != c.Order {
 			return l, about(fault.Field("cursor", "belongs to a list in another order"), "cursor", *cursor)
@@ -97,10 +109,10 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], more string, c
 			l.spec.Size = c.Size
 		}
 	}
-	if l.spec.Where, err = query.Parse(text, res.schema, now); err != nil {
+	if l.spec.Where, err = query.Parse(text, schema, now); err != nil {
 		return l, err
 	}
-	if l.spec.Order, err = query.ParseOrder(orderby, res.schema); err != nil {
+	if l.spec.Order, err = query.ParseOrder(orderby, schema); err != nil {
 		return l, about(err, "orderby", orderby)
 	}
 	return l, nil
@@ -126,8 +138,12 @@ func openCursor(d *Door, account, name, text string) (query.Cursor, error) {
 	return c, nil
 }
 
-// listOf answers with a page of a resource.
-func listOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T], more string) error {
+// listOf answers with pages of a resource.
+func listOf[T any](d *Door, res resource[T]) web.Handler {
+	return func(w http.ResponseWriter, r *web.Request) error { return writePage(d, w, r, res) }
+}
+
+func writePage[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T]) error {
 	f, err := web.QueryForm(r)
 	if err != nil {
 		return err
@@ -136,7 +152,7 @@ func listOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[
 	if err := f.Err(); err != nil {
 		return err
 	}
-	l, err := readListing(d, r, res, more, cursor)
+	l, err := readListing(d, r, res, cursor)
 	if err != nil {
 		return err
 	}
@@ -147,7 +163,7 @@ func listOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[
 	}
 	out := listJSON{Count: len(page.Items), Size: l.spec.Size, List: make([]any, len(page.Items))}
 	for i, one := range page.Items {
-		out.List[i] = res.show(one)
+		out.List[i] = res.show(one, l.customer)
 	}
 	if page.Next != nil {
 		out.Cursor = base64.RawURLEncoding.EncodeToString(d.o.DB.Seal(cursorRow(r.Caller.Account, res.name), page.Next.Octets()))
@@ -157,7 +173,11 @@ func listOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[
 }
 
 // exportOf answers with the records of a resource as CSV.
-func exportOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T], more string) error {
+func exportOf[T any](d *Door, res resource[T]) web.Handler {
+	return func(w http.ResponseWriter, r *web.Request) error { return writeTable(d, w, r, res) }
+}
+
+func writeTable[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T]) error {
 	f, err := web.QueryForm(r)
 	if err != nil {
 		return err
@@ -179,7 +199,7 @@ func exportOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resourc
 			columns = append(columns, all[i])
 		}
 	}
-	l, err := readListing(d, r, res, more, nil)
+	l, err := readListing(d, r, res, nil)
 	if err != nil {
 		return err
 	}
@@ -196,7 +216,7 @@ func exportOf[T any](d *Door, w http.ResponseWriter, r *web.Request, res resourc
 			return err
 		}
 		for _, one := range page.Items {
-			body.row(res.show(one))
+			body.row(res.show(one, l.customer))
 		}
 		left -= len(page.Items)
 		truncated = page.Next != nil

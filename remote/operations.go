@@ -41,30 +41,22 @@ func showOperation(x device.Operation, customer int64) any {
 	}
 }
 
-func (d *Door) operations(customer int64) resource[device.Operation] {
+func (d *Door) operations() resource[device.Operation] {
 	return resource[device.Operation]{
-		name: "esim_operations", schema: numbered(device.OperationSchema, customer), page: d.o.Devices.OperationsPage, empty: operationJSON{},
-		show: func(x device.Operation) any { return showOperation(x, customer) },
+		name: "esim_operations", schema: device.OperationSchema, page: d.o.Devices.OperationsPage, empty: operationJSON{},
+		show: showOperation,
 	}
 }
 
 func (d *Door) operationRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/esim_profiles/operations/inventory", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.listOperations), http.MethodPost: d.writing(d.beginOperations),
+			http.MethodGet: d.reading(listOf(d, d.operations())), http.MethodPost: d.writing(d.beginOperations),
 		}},
-		{Path: root + "/esim_profiles/operations/inventory/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchOperation)}},
-		{Path: root + "/esim_profiles/operations/inventory/{id}/cancel", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.cancelOperation)}},
-		{Path: root + "/esim_profiles/operations/inventory/{id}/retry", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.retryOperation)}},
+		{Path: root + "/esim_profiles/operations/inventory/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.operations(), idKey, d.o.Devices.Operation))}},
+		{Path: root + "/esim_profiles/operations/inventory/{id}/cancel", Methods: map[string]web.Handler{http.MethodPost: d.writing(changeOf(d, d.operations(), idKey, http.StatusOK, d.o.Devices.Cancel))}},
+		{Path: root + "/esim_profiles/operations/inventory/{id}/retry", Methods: map[string]web.Handler{http.MethodPost: d.writing(changeOf(d, d.operations(), idKey, http.StatusCreated, d.o.Devices.Retry))}},
 	}
-}
-
-func (d *Door) listOperations(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.operations(customer), "")
 }
 
 // orderOf reads what an operation is to do.
@@ -113,30 +105,4 @@ func (d *Door) beginOperations(w http.ResponseWriter, r *web.Request) error {
 		}
 	}
 	return writeMany(w, http.StatusCreated, out)
-}
-
-func (d *Door) writeOperation(w http.ResponseWriter, r *web.Request, status int, x device.Operation, err error) error {
-	if err != nil {
-		return about(err, "id", r.Param("id"))
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, status, showOperation(x, customer))
-}
-
-func (d *Door) fetchOperation(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.Operation(r.Context(), r.Caller.Account, r.Param("id"))
-	return d.writeOperation(w, r, http.StatusOK, x, err)
-}
-
-func (d *Door) cancelOperation(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.Cancel(r.Context(), by(r), r.Param("id"))
-	return d.writeOperation(w, r, http.StatusOK, x, err)
-}
-
-func (d *Door) retryOperation(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.Retry(r.Context(), by(r), r.Param("id"))
-	return d.writeOperation(w, r, http.StatusCreated, x, err)
 }

@@ -79,8 +79,8 @@ func showPackage(p Package) packageJSON {
 // recentPackages is how many a list shows.
 const recentPackages = 100
 
-func (d *Door) packages(ctx context.Context, r *web.Request) (Packages, ident.EID, error) {
-	x, err := d.esim(ctx, r)
+func (d *Door) packages(r *web.Request) (Packages, ident.EID, error) {
+	x, err := d.esim(r)
 	if err == nil && d.o.Packages == nil {
 		err = fault.New(fault.NotFound, "this server has no eIM")
 	}
@@ -88,7 +88,7 @@ func (d *Door) packages(ctx context.Context, r *web.Request) (Packages, ident.EI
 }
 
 func (d *Door) orderPackage(w http.ResponseWriter, r *web.Request) error {
-	eim, eid, err := d.packages(r.Context(), r)
+	eim, eid, err := d.packages(r)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (d *Door) orderPackage(w http.ResponseWriter, r *web.Request) error {
 }
 
 func (d *Door) fetchPackage(w http.ResponseWriter, r *web.Request) error {
-	eim, eid, err := d.packages(r.Context(), r)
+	eim, eid, err := d.packages(r)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ type packagesJSON struct {
 }
 
 func (d *Door) listPackages(w http.ResponseWriter, r *web.Request) error {
-	eim, eid, err := d.packages(r.Context(), r)
+	eim, eid, err := d.packages(r)
 	if err != nil {
 		return err
 	}

@@ -55,65 +55,36 @@ func showTransaction(x device.Transaction, customer int64) any {
 	}
 }
 
-func (d *Door) profiles(customer int64) resource[device.Profile] {
+func (d *Door) profiles() resource[device.Profile] {
 	return resource[device.Profile]{
-		name: "esim_profiles", schema: numbered(device.ProfileSchema, customer), page: d.o.Devices.ProfilesPage, empty: profileJSON{},
-		show: func(x device.Profile) any { return showProfile(x, customer) },
+		name: "esim_profiles", schema: device.ProfileSchema, page: d.o.Devices.ProfilesPage, empty: profileJSON{},
+		show: showProfile,
 	}
 }
 
-func (d *Door) transactions(customer int64) resource[device.Transaction] {
+func (d *Door) transactions() resource[device.Transaction] {
 	return resource[device.Transaction]{
-		name: "esim_transactions", schema: numbered(device.TransactionSchema, customer), page: d.o.Devices.TransactionsPage, empty: transactionJSON{},
-		show: func(x device.Transaction) any { return showTransaction(x, customer) },
+		name: "esim_transactions", schema: device.TransactionSchema, page: d.o.Devices.TransactionsPage, empty: transactionJSON{},
+		show: showTransaction,
 	}
 }
+
+// txKey is the transaction in the path.
+var txKey = key[string]{"tx", "transaction", idKey.parse}
 
 func (d *Door) profileRoutes() web.Routes {
 	return append(web.Routes{
 		{Path: root + "/esim_profiles", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
-		{Path: root + "/esim_profiles/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listProfiles)}},
-		{Path: root + "/esim_profiles/inventory/{iccid}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.fetchProfile)}},
-		{Path: root + "/esim_profiles/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportProfiles)}},
+		{Path: root + "/esim_profiles/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.profiles()))}},
+		{Path: root + "/esim_profiles/inventory/{iccid}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.profiles(), iccidKey, d.o.Devices.Profile))}},
+		{Path: root + "/esim_profiles/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.profiles()))}},
 		{Path: root + "/esim_profiles/download", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.download)}},
 		{Path: root + "/esim_profiles/enable", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.enable)}},
 		{Path: root + "/esim_profiles/disable", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.disable)}},
 		{Path: root + "/esim_profiles/delete", Methods: map[string]web.Handler{http.MethodPost: d.writing(d.remove)}},
-		{Path: root + "/esim_profiles/progress/{tx}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.progress)}},
-		{Path: root + "/esim_profiles/transactions/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listTransactions)}},
+		{Path: root + "/esim_profiles/progress/{tx}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.transactions(), txKey, d.o.Devices.Transaction))}},
+		{Path: root + "/esim_profiles/transactions/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.transactions()))}},
 	}, d.operationRoutes()...)
-}
-
-func (d *Door) listProfiles(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.profiles(customer), "")
-}
-
-func (d *Door) exportProfiles(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return exportOf(d, w, r, d.profiles(customer), "")
-}
-
-func (d *Door) fetchProfile(w http.ResponseWriter, r *web.Request) error {
-	iccid, err := iccidKey(r)
-	if err != nil {
-		return err
-	}
-	x, err := d.o.Devices.Profile(r.Context(), r.Caller.Account, iccid)
-	if err != nil {
-		return about(err, "iccid", iccid)
-	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, showProfile(x, customer))
 }
 
 func (d *Door) download(w http.ResponseWriter, r *web.Request) error {
@@ -194,30 +165,5 @@ func (d *Door) act(w http.ResponseWriter, r *web.Request, action device.Action) 
 	if err != nil {
 		return concerning{err, context}
 	}
-	return d.writeTransaction(w, r, x)
-}
-
-func (d *Door) writeTransaction(w http.ResponseWriter, r *web.Request, x device.Transaction) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, showTransaction(x, customer))
-}
-
-func (d *Door) progress(w http.ResponseWriter, r *web.Request) error {
-	id := r.Param("tx")
-	x, err := d.o.Devices.Transaction(r.Context(), r.Caller.Account, id)
-	if err != nil {
-		return about(err, "transaction", id)
-	}
-	return d.writeTransaction(w, r, x)
-}
-
-func (d *Door) listTransactions(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.transactions(customer), "")
+	return writeOne(d, w, r, http.StatusOK, d.transactions(), x)
 }

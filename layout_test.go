@@ -3,11 +3,13 @@
 package godwit_test
 
 import (
+	"cmp"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +19,7 @@ import (
 // floors are the packages of the module from the ground up. A package imports
 // only from floors below its own. docs/architecture.md says what each is for.
 var floors = [][]string{
-	{"tlv", "fault", "ident", "milenage", "printout", "internal/reference"},
+	{"tlv", "fault", "ident", "milenage", "printout"},
 	{"pki", "saip", "db", "query"},
 	{"rsp", "explain", "jobs"},
 	{"iot"},
@@ -32,7 +34,7 @@ var floors = [][]string{
 }
 
 // helpers are imported by tests alone.
-var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest", "carrier/coretest", "internal/letter"}
+var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest", "carrier/coretest", "internal/letter", "internal/reference"}
 
 // beside stand the chip and its assistant. They share wire formats with the
 // servers and nothing else, so that they can catch a server's mistakes.
@@ -108,18 +110,54 @@ func TestImportsPointDown(t *testing.T) {
 			}
 			for module, owner := range sole {
 				if strings.HasPrefix(path, module) && pkg != owner && !strings.HasPrefix(pkg, owner+"/") {
-					t.Errorf("%s imports %s, which belongs to %s", pkg, path, cmpOr(owner, "tests"))
+					t.Errorf("%s imports %s, which belongs to %s", pkg, path, cmp.Or(owner, "tests"))
 				}
 			}
 		}
 	}
 }
 
-func cmpOr(s, fallback string) string {
-	if s == "" {
-		return fallback
+// TestArchitectureNamesFloors holds the table of docs/architecture.md against
+// the floors above: each package stands there once, on its floor or beside.
+func TestArchitectureNamesFloors(t *testing.T) {
+	content, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return s
+	told := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (\\d+|beside) \\| ([^|]*) \\|").FindAllStringSubmatch(string(content), -1) {
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1) {
+			if told[name[1]] != "" {
+				t.Errorf("package %s is there twice", name[1])
+			}
+			told[name[1]] = row[1]
+		}
+	}
+	is := map[string]string{}
+	for i, packages := range floors {
+		for _, p := range packages {
+			is[p] = strconv.Itoa(i)
+		}
+	}
+	for p := range beside {
+		is[p] = "beside"
+	}
+	for p, floor := range is {
+		if told[p] != floor {
+			t.Errorf("package %s is on floor %s, not %q", p, floor, told[p])
+		}
+	}
+	for p := range told {
+		if is[p] == "" {
+			t.Errorf("there is no package %s", p)
+		}
+	}
+	all := imports(t)
+	for p := range is {
+		if all[p] == nil {
+			t.Errorf("package %s, which has a floor, is not there", p)
+		}
+	}
 }
 
 func noisy(path string) bool {

@@ -82,9 +82,6 @@ func (m *Maker) Chip() (*Chip, error) {
 	}, nil
 }
 
-// EID returns the chip's EID.
-func (c *Chip) EID() ident.EID { return c.eid }
-
 // authenticate answers AuthenticateServer.
 func (c *Chip) authenticate(server []byte, matchingID string) ([]byte, error) {
 	signed, err := rsp.ReadServerSigned1(server)

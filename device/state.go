@@ -43,9 +43,6 @@ func (s TxStatus) CanBecome(t TxStatus) bool { return slices.Contains(txMoves[s]
 // Final reports whether nothing follows s.
 func (s TxStatus) Final() bool { return s == TxComplete || s == TxFailed }
 
-// TxMoves returns the transaction's state table, for pages and tests.
-func TxMoves() map[TxStatus][]TxStatus { return txMoves }
-
 // A Work is what a multistep operation is to bring about.
 type Work string
 
@@ -105,9 +102,6 @@ func (s OpStatus) CanBecome(w Work, t OpStatus) bool { return slices.Contains(op
 // Final reports whether nothing follows s.
 func (s OpStatus) Final() bool { return s == OpFailed || s == OpSuccessful }
 
-// OpMoves returns the state table of each work, for pages and tests.
-func OpMoves() map[Work]map[OpStatus][]OpStatus { return opMoves }
-
 // CodeStatus is where an activation code stands. The zero value is no status.
 type CodeStatus string
 
@@ -134,9 +128,6 @@ var codeMoves = map[CodeStatus][]CodeStatus{
 
 // CanBecome reports whether a code in s may go on to t.
 func (s CodeStatus) CanBecome(t CodeStatus) bool { return slices.Contains(codeMoves[s], t) }
-
-// CodeMoves returns the code's state table, for pages and tests.
-func CodeMoves() map[CodeStatus][]CodeStatus { return codeMoves }
 
 // RolloutStatus is where a rollout stands. The zero value is no status.
 type RolloutStatus string
@@ -166,9 +157,6 @@ func (s RolloutStatus) CanBecome(t RolloutStatus) bool { return slices.Contains(
 
 // Final reports whether nothing follows s.
 func (s RolloutStatus) Final() bool { return s == RolloutCancelled || s == RolloutComplete }
-
-// RolloutMoves returns the rollout's state table, for pages and tests.
-func RolloutMoves() map[RolloutStatus][]RolloutStatus { return rolloutMoves }
 
 // A Cause says what made an operation begin.
 type Cause string

@@ -66,7 +66,7 @@ type EsipaError struct {
 }
 
 func (e *EsipaError) Error() string {
-	if entry, ok := explain.ES10(e.Function, int(e.Code)); ok {
+	if entry, ok := explain.ESipa(e.Function, int(e.Code)); ok {
 		return fmt.Sprintf("the eIM refused %s: %s (%d)", e.Function, entry.Title, e.Code)
 	}
 	return fmt.Sprintf("the eIM refused %s with error %d", e.Function, e.Code)

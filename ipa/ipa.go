@@ -179,7 +179,7 @@ func (p *IPA) step(s Step, about string, run func() error) error {
 // act, next step.
 func Explain(err error) (explain.Entry, bool) {
 	if e, ok := errors.AsType[*EsipaError](err); ok {
-		return explain.ES10(e.Function, int(e.Code))
+		return explain.ESipa(e.Function, int(e.Code))
 	}
 	return lpa.Explain(err)
 }

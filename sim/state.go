@@ -94,6 +94,3 @@ func (s Status) FleetWay() Way { return fleetMoves[s] }
 // Attaches reports whether the core network serves a Sim in s. It needs a
 // Fleet to be there.
 func (s Status) Attaches() bool { return s == Ready || s == Active }
-
-// Moves returns the Sim's state table, for pages and tests.
-func Moves() map[Status]map[Status]Way { return moves }

@@ -1,5 +1,6 @@
 // Godwit is an open eSIM platform in one binary: the Super SIM REST API, the
-// SM-DP+ behind it, a software eUICC and an LPA to try it with.
+// SM-DP+ behind it, the Remote Manager API and the eIM behind that, and a
+// software eUICC, an LPA, an agent and virtual devices to try it all with.
 package main
 
 import (

@@ -120,22 +120,13 @@ func (s *Store) Get(ctx context.Context, q db.Query, sid string) (Account, error
 // List returns accounts in the order of their making: the subaccounts of
 // parent, or the main accounts if it is empty. after is the last one of the page before.
 func (s *Store) List(ctx context.Context, q db.Query, parent string, after Account, limit int) ([]Account, error) {
-	rows, err := q.QueryContext(ctx, `select `+columns+` from account
+	list, err := db.All(ctx, q, scan, `select `+columns+` from account
 		where coalesce(parent_sid, '') = $1 and (created_at, sid) > ($2, $3) order by created_at, sid limit $4`,
 		parent, keyTime(after.CreatedAt), after.SID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
 	}
-	defer rows.Close()
-	var list []Account
-	for rows.Next() {
-		a, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list accounts: %w", err)
-		}
-		list = append(list, a)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // keyTime is a time in a key of a page; before everything if there is none.
@@ -148,7 +139,7 @@ func keyTime(t time.Time) int64 {
 
 const columns = `sid, coalesce(parent_sid, ''), name, status, created_at, updated_at`
 
-func scan(row interface{ Scan(...any) error }) (Account, error) {
+func scan(row db.Row) (Account, error) {
 	var a Account
 	var created, updated int64
 	err := row.Scan(&a.SID, &a.Parent, &a.Name, &a.Status, &created, &updated)

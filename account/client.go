@@ -84,7 +84,7 @@ func clientRow(id string) string { return "api_client/" + id + "/secret" }
 
 const clientColumns = `id, account_sid, name, owner, products, locked, lifetime, created_at`
 
-func scanClient(row interface{ Scan(...any) error }) (Client, error) {
+func scanClient(row db.Row) (Client, error) {
 	var c Client
 	var products string
 	var locked sql.NullBool
@@ -119,19 +119,11 @@ func (s *Store) Clients(ctx context.Context, q db.Query, account string, offset,
 	if err := q.QueryRowContext(ctx, `select count(*)`+those, account).Scan(&count); err != nil {
 		return nil, 0, fmt.Errorf("count clients of %s: %w", account, err)
 	}
-	rows, err := q.QueryContext(ctx, `select `+clientColumns+those+` order by created_at, id limit $2 offset $3`, account, limit, offset)
+	list, err = db.All(ctx, q, scanClient, `select `+clientColumns+those+` order by created_at, id limit $2 offset $3`, account, limit, offset)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list clients of %s: %w", account, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		c, err := scanClient(rows)
-		if err != nil {
-			return nil, 0, fmt.Errorf("list clients of %s: %w", account, err)
-		}
-		list = append(list, c)
-	}
-	return list, count, rows.Err()
+	return list, count, nil
 }
 
 // DeleteClient withdraws a client with all its tokens; these are refused from

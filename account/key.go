@@ -48,24 +48,19 @@ func (s *Store) DeleteKey(ctx context.Context, tx *db.Tx, account, sid string) e
 // Keys returns the API keys of an account in the order of their making. after
 // is the last one of the page before.
 func (s *Store) Keys(ctx context.Context, q db.Query, account string, after Key, limit int) ([]Key, error) {
-	rows, err := q.QueryContext(ctx, `select sid, name, created_at from api_key
+	list, err := db.All(ctx, q, func(r db.Row) (Key, error) {
+		k := Key{Account: account}
+		var created int64
+		err := r.Scan(&k.SID, &k.Name, &created)
+		k.CreatedAt = db.Time(created)
+		return k, err
+	}, `select sid, name, created_at from api_key
 		where account_sid = $1 and (created_at, sid) > ($2, $3) order by created_at, sid limit $4`,
 		account, keyTime(after.CreatedAt), after.SID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list keys of %s: %w", account, err)
 	}
-	defer rows.Close()
-	var list []Key
-	for rows.Next() {
-		k := Key{Account: account}
-		var created int64
-		if err := rows.Scan(&k.SID, &k.Name, &created); err != nil {
-			return nil, fmt.Errorf("list keys of %s: %w", account, err)
-		}
-		k.CreatedAt = db.Time(created)
-		list = append(list, k)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // CacheTime is how long a node may go on accepting credentials that were

@@ -64,7 +64,7 @@ func (s *Store) retireSecret(ctx context.Context, tx *db.Tx, account string, now
 
 const secretColumns = `id, account_sid, name, status, created_at, modified_at`
 
-func scanSecret(row interface{ Scan(...any) error }) (WebhookSecret, error) {
+func scanSecret(row db.Row) (WebhookSecret, error) {
 	var w WebhookSecret
 	var created, modified int64
 	err := row.Scan(&w.ID, &w.Account, &w.Name, &w.Status, &created, &modified)
@@ -114,19 +114,11 @@ func (s *Store) Secrets(ctx context.Context, q db.Query, account string, status 
 	if err := q.QueryRowContext(ctx, `select count(*)`+those, account, string(status)).Scan(&count); err != nil {
 		return nil, 0, fmt.Errorf("count webhook secrets of %s: %w", account, err)
 	}
-	rows, err := q.QueryContext(ctx, `select `+secretColumns+those+` order by created_at, id limit $3 offset $4`, account, string(status), limit, offset)
+	list, err = db.All(ctx, q, scanSecret, `select `+secretColumns+those+` order by created_at, id limit $3 offset $4`, account, string(status), limit, offset)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list webhook secrets of %s: %w", account, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		w, err := scanSecret(rows)
-		if err != nil {
-			return nil, 0, fmt.Errorf("list webhook secrets of %s: %w", account, err)
-		}
-		list = append(list, w)
-	}
-	return list, count, rows.Err()
+	return list, count, nil
 }
 
 // Signing returns what signs the callbacks of an account, for the sender.

@@ -132,7 +132,7 @@ func userRow(name string) string { return "login_user/" + name + "/password" }
 
 const userColumns = `name, account_sid, role, created_at, updated_at`
 
-func scanUser(row interface{ Scan(...any) error }) (User, error) {
+func scanUser(row db.Row) (User, error) {
 	var u User
 	var created, updated int64
 	err := row.Scan(&u.Name, &u.Account, &u.Role, &created, &updated)
@@ -154,20 +154,11 @@ func (s *Store) User(ctx context.Context, q db.Query, account, name string) (Use
 
 // Users returns the users of an account in the order of their making.
 func (s *Store) Users(ctx context.Context, q db.Query, account string) ([]User, error) {
-	rows, err := q.QueryContext(ctx, `select `+userColumns+` from login_user where account_sid = $1 order by created_at, name`, account)
+	list, err := db.All(ctx, q, scanUser, `select `+userColumns+` from login_user where account_sid = $1 order by created_at, name`, account)
 	if err != nil {
 		return nil, fmt.Errorf("list users of %s: %w", account, err)
 	}
-	defer rows.Close()
-	var list []User
-	for rows.Next() {
-		u, err := scanUser(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list users of %s: %w", account, err)
-		}
-		list = append(list, u)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // SetRole gives a user another role. The last administrator of an account stays

@@ -58,23 +58,17 @@ func (s *Store) CreateUserKey(ctx context.Context, tx *db.Tx, account, user, des
 
 // UserKeys returns the API keys of a user in the order of their making.
 func (s *Store) UserKeys(ctx context.Context, q db.Query, account, user string) ([]UserKey, error) {
-	rows, err := q.QueryContext(ctx, `select k.id, k.user_name, k.description, k.created_at, k.expires_at from user_key k
+	list, err := db.All(ctx, q, func(r db.Row) (k UserKey, err error) {
+		var created, expires int64
+		err = r.Scan(&k.ID, &k.User, &k.Description, &created, &expires)
+		k.CreatedAt, k.ExpiresAt = db.Time(created), db.Time(expires)
+		return k, err
+	}, `select k.id, k.user_name, k.description, k.created_at, k.expires_at from user_key k
 		join login_user u on u.name = k.user_name where u.account_sid = $1 and u.name = $2 order by k.created_at, k.id`, account, user)
 	if err != nil {
 		return nil, fmt.Errorf("list API keys of %s: %w", user, err)
 	}
-	defer rows.Close()
-	var list []UserKey
-	for rows.Next() {
-		var k UserKey
-		var created, expires int64
-		if err := rows.Scan(&k.ID, &k.User, &k.Description, &created, &expires); err != nil {
-			return nil, fmt.Errorf("list API keys of %s: %w", user, err)
-		}
-		k.CreatedAt, k.ExpiresAt = db.Time(created), db.Time(expires)
-		list = append(list, k)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // DeleteUserKey withdraws an API key of a user.

@@ -88,10 +88,7 @@ type Store struct {
 }
 
 func (s *Store) now() time.Time {
-	if s.Now != nil {
-		return s.Now().UTC().Truncate(time.Microsecond)
-	}
-	return time.Now().UTC().Truncate(time.Microsecond)
+	return db.Now(s.Now)
 }
 
 // A Request is an order as a customer asks for it.
@@ -143,7 +140,7 @@ func (e *Refused) Error() string {
 const orderColumns = `sid, account_sid, status, label, total, available, failed, canceled, chunks, chunks_ended, wants_code,
 	callback_url, callback_method, callback_per, created_at, updated_at`
 
-func scanOrder(r interface{ Scan(...any) error }) (Order, error) {
+func scanOrder(r db.Row) (Order, error) {
 	var o Order
 	var per string
 	var created, updated int64
@@ -261,7 +258,7 @@ func (s *Store) List(ctx context.Context, accountSID string, status Status, p si
 		if status != "" {
 			c.Add("status = $", string(status))
 		}
-		l, err = sim.QueryPage(ctx, q, func(r sim.Row) (Order, error) { return scanOrder(r) }, `select `+orderColumns+` from bulk_order`, &c, p)
+		l, err = sim.QueryPage(ctx, q, scanOrder, `select `+orderColumns+` from bulk_order`, &c, p)
 		return err
 	})
 	return l, err

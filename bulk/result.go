@@ -60,23 +60,17 @@ func expand(c chunk, pieces []piece) []Item {
 // chunks reads an order's chunks that have items from first to last.
 func (s *Store) chunks(ctx context.Context, order string, first, last int64) (list []chunk, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		rows, err := q.QueryContext(ctx, `select number, first, items from bulk_chunk
+		list, err = db.All(ctx, q, func(r db.Row) (c chunk, err error) {
+			err = r.Scan(&c.number, &c.first, &c.items)
+			return c, err
+		}, `select number, first, items from bulk_chunk
 			where order_sid = $1 and first <= $2 and first + items > $3 order by number`, order, last, first)
-		if err != nil {
-			return fmt.Errorf("read chunks: %w", err)
-		}
-		defer rows.Close()
-		list = nil
-		for rows.Next() {
-			var c chunk
-			if err := rows.Scan(&c.number, &c.first, &c.items); err != nil {
-				return fmt.Errorf("read chunks: %w", err)
-			}
-			list = append(list, c)
-		}
-		return rows.Err()
+		return err
 	})
-	return list, err
+	if err != nil {
+		return nil, fmt.Errorf("read chunks: %w", err)
+	}
+	return list, nil
 }
 
 // lines returns a chunk's items without their profiles.

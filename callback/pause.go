@@ -228,27 +228,21 @@ func (s *Sender) Resume(ctx context.Context, tx *db.Tx, account, endpoint string
 
 // Endpoints returns the endpoints of an account that fail, the worst first.
 func (s *Sender) Endpoints(ctx context.Context, q db.Query, account string) ([]Endpoint, error) {
-	rows, err := q.QueryContext(ctx, `select account, endpoint, failures, since, paused from callback_endpoint
-		where account = $1 order by failures desc, endpoint limit 1000`, account)
-	if err != nil {
-		return nil, fmt.Errorf("list endpoints of %s: %w", account, err)
-	}
-	defer rows.Close()
-	var list []Endpoint
-	for rows.Next() {
-		var e Endpoint
+	list, err := db.All(ctx, q, func(r db.Row) (e Endpoint, err error) {
 		var since int64
 		var paused sql.NullInt64
-		if err := rows.Scan(&e.Account, &e.Endpoint, &e.Failures, &since, &paused); err != nil {
-			return nil, fmt.Errorf("list endpoints of %s: %w", account, err)
-		}
+		err = r.Scan(&e.Account, &e.Endpoint, &e.Failures, &since, &paused)
 		e.Since = db.Time(since)
 		if paused.Valid {
 			e.PausedAt = db.Time(paused.Int64)
 		}
-		list = append(list, e)
+		return e, err
+	}, `select account, endpoint, failures, since, paused from callback_endpoint
+		where account = $1 order by failures desc, endpoint limit 1000`, account)
+	if err != nil {
+		return nil, fmt.Errorf("list endpoints of %s: %w", account, err)
 	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // surveyTroubles learns what other nodes know about endpoints.

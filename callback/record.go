@@ -68,20 +68,8 @@ func (s *Sender) List(ctx context.Context, q db.Query, f Filter) ([]Delivery, er
 	if limit == 0 {
 		limit = 50
 	}
-	rows, err := q.QueryContext(ctx, text+" order by created_at desc, sid desc limit "+arg(limit), args...)
+	list, err := db.All(ctx, q, scanDelivery, text+" order by created_at desc, sid desc limit "+arg(limit), args...)
 	if err != nil {
-		return nil, fmt.Errorf("list deliveries: %w", err)
-	}
-	defer rows.Close()
-	var list []Delivery
-	for rows.Next() {
-		d, err := scanDelivery(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list deliveries: %w", err)
-		}
-		list = append(list, d)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}
 	return list, nil
@@ -102,22 +90,13 @@ func (s *Sender) Get(ctx context.Context, q db.Query, account, sid string) (Deli
 // Attempts returns what was tried for a delivery, in order. A number that is
 // missing is an attempt that died with its process.
 func (s *Sender) Attempts(ctx context.Context, q db.Query, sid string) ([]Attempt, error) {
-	rows, err := q.QueryContext(ctx, `select number, at, duration, status, error from callback_attempt where delivery_sid = $1 order by number`, sid)
-	if err != nil {
-		return nil, fmt.Errorf("read attempts of %s: %w", sid, err)
-	}
-	defer rows.Close()
-	var list []Attempt
-	for rows.Next() {
-		var a Attempt
+	list, err := db.All(ctx, q, func(r db.Row) (a Attempt, err error) {
 		var at, duration int64
-		if err := rows.Scan(&a.Number, &at, &duration, &a.Status, &a.Error); err != nil {
-			return nil, fmt.Errorf("read attempts of %s: %w", sid, err)
-		}
+		err = r.Scan(&a.Number, &at, &duration, &a.Status, &a.Error)
 		a.At, a.Duration = db.Time(at), time.Duration(duration)*time.Microsecond
-		list = append(list, a)
-	}
-	if err := rows.Err(); err != nil {
+		return a, err
+	}, `select number, at, duration, status, error from callback_attempt where delivery_sid = $1 order by number`, sid)
+	if err != nil {
 		return nil, fmt.Errorf("read attempts of %s: %w", sid, err)
 	}
 	return list, nil
@@ -125,7 +104,7 @@ func (s *Sender) Attempts(ctx context.Context, q db.Query, sid string) ([]Attemp
 
 const selectDelivery = `select sid, account, subject, url, method, form, token, state, attempts, last_status, last_error, due_at, created_at, updated_at from callback_delivery`
 
-func scanDelivery(row interface{ Scan(...any) error }) (Delivery, error) {
+func scanDelivery(row db.Row) (Delivery, error) {
 	var d Delivery
 	var due, created, updated int64
 	err := row.Scan(&d.SID, &d.Account, &d.Subject, &d.URL, &d.Method, &d.Form, &d.Token, &d.State, &d.Attempts, &d.LastStatus, &d.LastError, &due, &created, &updated)

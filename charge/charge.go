@@ -125,22 +125,16 @@ func priceOf(ctx context.Context, q db.Query, account, profileType string) (Pric
 }
 
 func prices(ctx context.Context, q db.Query, where string, args ...any) ([]Price, error) {
-	rows, err := q.QueryContext(ctx, `select account_sid, profile_type, amount, currency, updated_at from price `+where, args...)
+	list, err := db.All(ctx, q, func(r db.Row) (p Price, err error) {
+		var updated int64
+		err = r.Scan(&p.Account, &p.Type, &p.Amount, &p.Currency, &updated)
+		p.UpdatedAt = db.Time(updated)
+		return p, err
+	}, `select account_sid, profile_type, amount, currency, updated_at from price `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read prices: %w", err)
 	}
-	defer rows.Close()
-	var list []Price
-	for rows.Next() {
-		var p Price
-		var updated int64
-		if err := rows.Scan(&p.Account, &p.Type, &p.Amount, &p.Currency, &updated); err != nil {
-			return nil, fmt.Errorf("read prices: %w", err)
-		}
-		p.UpdatedAt = db.Time(updated)
-		list = append(list, p)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // SetPrice sets what profiles cost from now on. What is charged already stays.

@@ -77,24 +77,18 @@ func (l *Ledger) Entries(ctx context.Context, f Filter) (list []Entry, err error
 	}
 	text += fmt.Sprintf(" limit %d offset %d", limit, f.Offset)
 	err = l.DB.Read(ctx, func(q db.Query) error {
-		rows, err := q.QueryContext(ctx, text, args...)
-		if err != nil {
-			return fmt.Errorf("read ledger: %w", err)
-		}
-		defer rows.Close()
-		list = nil
-		for rows.Next() {
-			var e Entry
+		list, err = db.All(ctx, q, func(r db.Row) (e Entry, err error) {
 			var at int64
-			if err := rows.Scan(&e.Profile, &e.Account, &e.SIM, &e.ICCID, &e.Type, &e.Order, &e.Amount, &e.Currency, &at); err != nil {
-				return fmt.Errorf("read ledger: %w", err)
-			}
+			err = r.Scan(&e.Profile, &e.Account, &e.SIM, &e.ICCID, &e.Type, &e.Order, &e.Amount, &e.Currency, &at)
 			e.At = db.Time(at)
-			list = append(list, e)
-		}
-		return rows.Err()
+			return e, err
+		}, text, args...)
+		return err
 	})
-	return list, err
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	return list, nil
 }
 
 // Export writes the entries that a filter selects as CSV, oldest first,

@@ -102,7 +102,7 @@ func (s *Store) Register() {
 func (s *Store) wake(ctx context.Context, tx *db.Tx, table string, job jobs.Args) error {
 	var waiting string
 	err := tx.QueryRowContext(ctx, `select sid from `+table+` where status = 'queued' and lease = 0 limit 1`+tx.SkipLocked()).Scan(&waiting)
-	if none(err) {
+	if db.None(err) {
 		return s.Jobs.Add(ctx, tx, job)
 	}
 	if err != nil {
@@ -122,13 +122,7 @@ func (s *Store) waits(ctx context.Context, table string) (more bool, err error) 
 	return more, err
 }
 
-// now returns the time as it is stored: in whole microseconds.
-func (s *Store) now() time.Time {
-	if s.Now != nil {
-		return s.Now().UTC().Truncate(time.Microsecond)
-	}
-	return time.Now().UTC().Truncate(time.Microsecond)
-}
+func (s *Store) now() time.Time { return db.Now(s.Now) }
 
 func (s *Store) count(ctx context.Context, tx *db.Tx, sim string) error {
 	if s.Count == nil {

@@ -149,7 +149,7 @@ func (h *house) device(t testing.TB, fleet string, status sim.Status) sim.Sim {
 	one := sim.Sim{SID: account.NewSID(sim.SimPrefix), Account: h.account, ICCID: iccid, Status: status, Fleet: fleet, UniqueName: fmt.Sprintf("device %d %s", h.sims, h.account)}
 	check(t, h.DB.Write(context.Background(), func(tx *db.Tx) error {
 		_, err := tx.ExecContext(context.Background(), `insert into sim (sid, account_sid, unique_name, iccid, status, fleet_sid, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $7)`,
-			one.SID, one.Account, one.UniqueName, string(one.ICCID), string(one.Status), null(fleet), now.UnixMicro())
+			one.SID, one.Account, one.UniqueName, string(one.ICCID), string(one.Status), db.Null(fleet), now.UnixMicro())
 		return err
 	}))
 	h.numbers[iccid] = smsc.Number{Plan: smsc.E212, Digits: "00101" + string(iccid[9:19])}

@@ -56,7 +56,7 @@ func (m IP) Key() sim.Key { return sim.Key{At: m.CreatedAt.UnixMicro(), SID: m.S
 const selectIP = `select sid, account_sid, sim_sid, sim_iccid, direction, status, device_ip, device_port, payload_type, payload,
 	error_code, error_message, coalesce(callback_url, ''), callback_method, created_at, updated_at from ip_command`
 
-func scanIP(r sim.Row) (IP, error) {
+func scanIP(r db.Row) (IP, error) {
 	var m IP
 	var created, updated int64
 	err := r.Scan(&m.SID, &m.Account, &m.SIM, &m.ICCID, &m.Direction, &m.Status, &m.DeviceIP, &m.DevicePort, &m.PayloadType, &m.Payload,
@@ -137,7 +137,7 @@ func insertIP(ctx context.Context, tx *db.Tx, m IP) error {
 		payload_type, payload, error_code, error_message, callback_url, callback_method, lease, created_at, updated_at)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '', $11, $12, 0, $13, $13)`,
 		m.SID, m.Account, m.SIM, string(m.ICCID), string(m.Direction), string(m.Status), m.DeviceIP, m.DevicePort,
-		m.PayloadType, m.Payload, null(m.Callback.URL), method(m.Callback.Method), m.CreatedAt.UnixMicro()); err != nil {
+		m.PayloadType, m.Payload, db.Null(m.Callback.URL), method(m.Callback.Method), m.CreatedAt.UnixMicro()); err != nil {
 		return fmt.Errorf("store IP command: %w", err)
 	}
 	return nil
@@ -150,7 +150,7 @@ func (s *Store) IP(ctx context.Context, account, sid string) (m IP, err error) {
 			return fault.New(fault.NotFound, "there is no IP command %.80q", sid)
 		}
 		m, err = scanIP(q.QueryRowContext(ctx, selectIP+` where sid = $1 and account_sid = $2`, canonical(sid), account))
-		if none(err) {
+		if db.None(err) {
 			return fault.New(fault.NotFound, "there is no IP command %s", sid)
 		}
 		return err

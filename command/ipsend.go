@@ -35,7 +35,7 @@ func (s *Store) sendIP(ctx context.Context) error {
 		var batch []IP
 		err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
 			now := s.now()
-			batch, err = queryAll(ctx, tx, scanIP, selectIP+` where status = 'queued' and lease < $1 order by lease, created_at limit `+
+			batch, err = db.All(ctx, tx, scanIP, selectIP+` where status = 'queued' and lease < $1 order by lease, created_at limit `+
 				fmt.Sprint(ipBatch)+tx.SkipLocked(), now.UnixMicro())
 			if err != nil {
 				return fmt.Errorf("read IP commands that wait: %w", err)
@@ -109,7 +109,7 @@ func (s *Store) settleIP(ctx context.Context, batch []IP) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
 		for _, done := range batch {
 			m, err := scanIP(tx.QueryRowContext(ctx, selectIP+` where sid = $1 and status = 'queued'`+tx.ForUpdate(), done.SID))
-			if none(err) {
+			if db.None(err) {
 				continue // ended by another run
 			}
 			if err != nil {
@@ -168,15 +168,8 @@ func (s *Store) takeDatagram(ctx context.Context, tx *db.Tx, sid string, d Datag
 	if err != nil {
 		return err
 	}
-	why := ""
-	switch {
-	case !one.Status.Attaches():
-		why = "the Sim is " + string(one.Status)
-	case !ok:
-		why = "the Sim is in no Fleet"
-	case !fleet.Data:
-		why = "data is off in the Sim's Fleet"
-	case len(d.Payload) > MaxPayload:
+	why := silenced(one, ok, fleet.Data, "data is")
+	if why == "" && len(d.Payload) > MaxPayload {
 		why = fmt.Sprintf("the datagram has %d bytes; %d are allowed", len(d.Payload), MaxPayload)
 	}
 	if why != "" {

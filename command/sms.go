@@ -40,7 +40,7 @@ func (m SMS) Key() sim.Key { return sim.Key{At: m.CreatedAt.UnixMicro(), SID: m.
 const selectSMS = `select sid, account_sid, sim_sid, direction, status, payload, reason, coalesce(callback_url, ''), callback_method,
 	reference, message_id, doubt_at, attempts, created_at, updated_at from sms_command`
 
-func scanSMS(r sim.Row) (SMS, error) {
+func scanSMS(r db.Row) (SMS, error) {
 	var m SMS
 	var doubt, created, updated int64
 	err := r.Scan(&m.SID, &m.Account, &m.SIM, &m.Direction, &m.Status, &m.Payload, &m.Reason, &m.Callback.URL, &m.Callback.Method,
@@ -106,7 +106,7 @@ func insertSMS(ctx context.Context, tx *db.Tx, m SMS) error {
 		callback_url, callback_method, reference, message_id, lease, doubt_at, attempts, created_at, updated_at)
 		values ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, '', 0, 0, 0, $10, $10)`,
 		m.SID, m.Account, m.SIM, string(m.Direction), string(m.Status), m.Payload,
-		null(m.Callback.URL), method(m.Callback.Method), int64(m.reference), m.CreatedAt.UnixMicro()); err != nil {
+		db.Null(m.Callback.URL), method(m.Callback.Method), int64(m.reference), m.CreatedAt.UnixMicro()); err != nil {
 		return fmt.Errorf("store SMS command: %w", err)
 	}
 	return nil
@@ -119,7 +119,7 @@ func (s *Store) SMS(ctx context.Context, account, sid string) (m SMS, err error)
 			return fault.New(fault.NotFound, "there is no SMS command %.80q", sid)
 		}
 		m, err = scanSMS(q.QueryRowContext(ctx, selectSMS+` where sid = $1 and account_sid = $2`, canonical(sid), account))
-		if none(err) {
+		if db.None(err) {
 			return fault.New(fault.NotFound, "there is no SMS command %s", sid)
 		}
 		return err

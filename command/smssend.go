@@ -106,7 +106,7 @@ func (s *Store) sendSMS(ctx context.Context) error {
 func (s *Store) claimSMS(ctx context.Context) (batch []SMS, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		now := s.now()
-		batch, err = queryAll(ctx, tx, scanSMS, selectSMS+` where status = 'queued' and lease < $1 order by lease, created_at limit `+
+		batch, err = db.All(ctx, tx, scanSMS, selectSMS+` where status = 'queued' and lease < $1 order by lease, created_at limit `+
 			fmt.Sprint(smsBatch)+tx.SkipLocked(), now.UnixMicro())
 		if err != nil {
 			return fmt.Errorf("read messages that wait: %w", err)
@@ -242,7 +242,7 @@ func waitFor(attempts int) time.Duration { return min(5*time.Second<<min(attempt
 func (s *Store) failSMS(ctx context.Context, sid, reason string) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
 		m, err := scanSMS(tx.QueryRowContext(ctx, selectSMS+` where sid = $1 and status = 'queued'`+tx.ForUpdate(), sid))
-		if none(err) {
+		if db.None(err) {
 			return nil // ended by another run
 		}
 		if err != nil {
@@ -259,7 +259,7 @@ func (s *Store) expireSMS(ctx context.Context) error {
 	old := s.now().Add(-smsLife)
 	var late []SMS
 	err := s.DB.Read(ctx, func(q db.Query) (err error) {
-		late, err = queryAll(ctx, q, scanSMS, selectSMS+` where status = 'queued' and lease < $1 and created_at <= $2 order by created_at limit 1000`,
+		late, err = db.All(ctx, q, scanSMS, selectSMS+` where status = 'queued' and lease < $1 and created_at <= $2 order by created_at limit 1000`,
 			s.now().UnixMicro(), old.UnixMicro())
 		return err
 	})

@@ -53,7 +53,7 @@ func (s *Store) unknownSender(ctx context.Context, in smsc.Incoming) error {
 // changes nothing.
 func (s *Store) takeReceipt(ctx context.Context, tx *db.Tx, one sim.Sim, in smsc.Incoming) error {
 	m, err := s.receiptFor(ctx, tx, one, in)
-	if none(err) {
+	if db.None(err) {
 		// It may have overtaken the answer that tells the message's identifier.
 		// Touching the messages that wait for one makes the engine order this
 		// transaction and the one that stores the answer, so that the later of
@@ -81,7 +81,7 @@ func (s *Store) receiptFor(ctx context.Context, tx *db.Tx, one sim.Sim, in smsc.
 			continue
 		}
 		m, err = scanSMS(tx.QueryRowContext(ctx, selectSMS+` where message_id = $1 and sim_sid = $2 order by created_at desc limit 1`+tx.ForUpdate(), id, one.SID))
-		if !none(err) {
+		if !db.None(err) {
 			return m, err
 		}
 	}
@@ -131,8 +131,9 @@ func (s *Store) takeEarly(ctx context.Context, tx *db.Tx, m *SMS) error {
 		raw     []byte
 	}
 	for _, id := range smsc.SameID(m.messageID) {
-		all, err := queryAll(ctx, tx, func(r sim.Row) (e early, err error) {
-			return e, r.Scan(&e.receipt.ID, &e.receipt.State, &e.receipt.Error, &e.raw)
+		all, err := db.All(ctx, tx, func(r db.Row) (e early, err error) {
+			err = r.Scan(&e.receipt.ID, &e.receipt.State, &e.receipt.Error, &e.raw)
+			return e, err
 		}, `select message_id, state, error, raw from sms_receipt where sim_sid = $1 and message_id = $2 order by created_at`, m.SIM, id)
 		if err != nil {
 			return fmt.Errorf("read early receipts: %w", err)
@@ -166,16 +167,7 @@ func (s *Store) takeText(ctx context.Context, tx *db.Tx, one sim.Sim, in smsc.In
 	if err != nil {
 		return err
 	}
-	why := ""
-	switch {
-	case !one.Status.Attaches():
-		why = "the Sim is " + string(one.Status)
-	case !ok:
-		why = "the Sim is in no Fleet"
-	case !fleet.SMS:
-		why = "SMS commands are off in the Sim's Fleet"
-	}
-	if why != "" {
+	if why := silenced(one, ok, fleet.SMS, "SMS commands are"); why != "" {
 		return s.dropped(ctx, tx, "sms_command.dropped", one, why, in.Raw, evidenceSMPP)
 	}
 	now := s.now()
@@ -186,7 +178,7 @@ func (s *Store) takeText(ctx context.Context, tx *db.Tx, one sim.Sim, in smsc.In
 		if err == nil {
 			return nil // the same again
 		}
-		if !none(err) {
+		if !db.None(err) {
 			return fmt.Errorf("look for the same message: %w", err)
 		}
 	}
@@ -207,6 +199,20 @@ func (s *Store) takeText(ctx context.Context, tx *db.Tx, one sim.Sim, in smsc.In
 		return err
 	}
 	return s.tell(ctx, tx, m.Account, m.SID, fleet.SMSHook, smsParams(m, one))
+}
+
+// silenced says why nothing is taken that the device of a Sim sends, empty if it
+// is: on tells whether the Sim's Fleet, if it has one, has the service.
+func silenced(one sim.Sim, inFleet, on bool, service string) string {
+	switch {
+	case !one.Status.Attaches():
+		return "the Sim is " + string(one.Status)
+	case !inFleet:
+		return "the Sim is in no Fleet"
+	case !on:
+		return service + " off in the Sim's Fleet"
+	}
+	return ""
 }
 
 // dropped records that a device has sent something which its Sim may not send.

@@ -174,6 +174,15 @@ func Micros(t time.Time) int64 { return t.UnixMicro() }
 // Time reads what [Micros] wrote.
 func Time(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
+// Now is the time that a clock tells as it is stored, in whole microseconds. A
+// nil clock is the system's.
+func Now(clock func() time.Time) time.Time {
+	if clock == nil {
+		clock = time.Now
+	}
+	return clock().UTC().Truncate(time.Microsecond)
+}
+
 // reader is one connection for reading.
 type reader struct {
 	conn   *sql.Conn

@@ -170,13 +170,7 @@ type Store struct {
 	numbers numbers
 }
 
-// now returns the time as it is stored: in whole microseconds.
-func (s *Store) now() time.Time {
-	if s.Now != nil {
-		return s.Now().UTC().Truncate(time.Microsecond)
-	}
-	return time.Now().UTC().Truncate(time.Microsecond)
-}
+func (s *Store) now() time.Time { return db.Now(s.Now) }
 
 func (s *Store) limits() Limits { return s.Limits.filled() }
 

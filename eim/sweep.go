@@ -102,22 +102,13 @@ func (s *Server) sweep(ctx context.Context) error {
 			eid ident.EID
 		}
 		var list []due
-		err := s.db.Read(ctx, func(q db.Query) error {
-			rows, err := q.QueryContext(ctx, fmt.Sprintf(`select id, eid from eim_task where stage in ('queued', 'sent') and until_at <= $1
+		err := s.db.Read(ctx, func(q db.Query) (err error) {
+			list, err = db.All(ctx, q, func(r db.Row) (d due, err error) {
+				err = r.Scan(&d.id, &d.eid)
+				return d, err
+			}, fmt.Sprintf(`select id, eid from eim_task where stage in ('queued', 'sent') and until_at <= $1
 				order by until_at limit %d`, sweepChunk), s.now())
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			list = nil
-			for rows.Next() {
-				var d due
-				if err := rows.Scan(&d.id, &d.eid); err != nil {
-					return err
-				}
-				list = append(list, d)
-			}
-			return rows.Err()
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("look for tasks whose time is over: %w", err)

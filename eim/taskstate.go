@@ -28,19 +28,11 @@ type State struct {
 
 // States returns the newest tasks of an eUICC that were asked for, at most limit.
 func (s *Server) States(ctx context.Context, q db.Query, eid ident.EID, limit int) (list []State, err error) {
-	rows, err := q.QueryContext(ctx, selectState+` where eid = $1 and not own order by created_at desc, position desc limit $2`, string(eid), limit)
+	list, err = db.All(ctx, q, scanState, selectState+` where eid = $1 and not own order by created_at desc, position desc limit $2`, string(eid), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list tasks of %s: %w", eid, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		one, err := scanState(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list tasks of %s: %w", eid, err)
-		}
-		list = append(list, one)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // State returns one task of an eUICC. One that is not there is a
@@ -63,7 +55,7 @@ func (s *Server) State(ctx context.Context, q db.Query, eid ident.EID, id string
 
 const selectState = `select id, eid, kind, iccid, stage, reason, message, created_at, ended_at from eim_task`
 
-func scanState(row interface{ Scan(...any) error }) (t State, err error) {
+func scanState(row db.Row) (t State, err error) {
 	var created, ended int64
 	err = row.Scan(&t.ID, &t.EID, &t.Kind, &t.ICCID, &t.Stage, &t.Reason, &t.Message, &created, &ended)
 	t.CreatedAt = db.Time(created)

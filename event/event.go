@@ -7,7 +7,6 @@ package event
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -165,31 +164,19 @@ func (f Filter) where() (where []string, args []any) {
 const columns = `id, kind, subject, account, at, data, evidence, evidence_kind`
 
 func list(ctx context.Context, q db.Query, text string, args ...any) ([]Event, error) {
-	rows, err := q.QueryContext(ctx, text, args...)
+	events, err := db.All(ctx, q, func(r db.Row) (Event, error) { return scan(r) }, text, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
-	}
-	defer rows.Close()
-	var events []Event
-	for rows.Next() {
-		e, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("read events: %w", err)
-		}
-		events = append(events, e)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	return events, nil
 }
 
 // scan reads one row of columns, after others that the query put before them.
-func scan(rows *sql.Rows, before ...any) (Event, error) {
+func scan(r db.Row, before ...any) (Event, error) {
 	var e Event
 	var at int64
 	var data string
-	err := rows.Scan(append(before, &e.ID, &e.Kind, &e.Subject, &e.Account, &at, &data, &e.Evidence, &e.EvidenceKind)...)
+	err := r.Scan(append(before, &e.ID, &e.Kind, &e.Subject, &e.Account, &at, &data, &e.Evidence, &e.EvidenceKind)...)
 	e.At, e.Data = db.Time(at), json.RawMessage(data)
 	return e, err
 }

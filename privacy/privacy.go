@@ -46,7 +46,7 @@ func (s *Store) Erase(ctx context.Context, sim, why string) (proof Proof, err er
 		proof = Proof{}
 		var iccid, account string
 		err := tx.QueryRowContext(ctx, `select iccid, account_sid from sim where sid = $1`+tx.ForUpdate(), sim).Scan(&iccid, &account)
-		if isNone(err) {
+		if db.None(err) {
 			return fault.New(fault.NotFound, "there is no Sim %.60q", sim)
 		}
 		if err != nil {
@@ -60,14 +60,14 @@ func (s *Store) Erase(ctx context.Context, sim, why string) (proof Proof, err er
 		if open > 0 {
 			return fault.New(fault.Conflict, "the profile of %s is still to be downloaded or installed: its eUICC is needed for that", sim)
 		}
-		eids, err := texts(ctx, tx, `select eid from esim_profile where sim_sid = $1 and eid is not null
+		eids, err := db.All(ctx, tx, db.Only[string], `select eid from esim_profile where sim_sid = $1 and eid is not null
 			union select eid from profile where iccid = $2 and eid <> '' union select eid from card where iccid = $2 and eid <> ''`, sim, iccid)
 		if err != nil {
-			return err
+			return fmt.Errorf("look for the eUICCs of %s: %w", sim, err)
 		}
-		profiles, err := texts(ctx, tx, `select sid from esim_profile where sim_sid = $1`, sim)
+		profiles, err := db.All(ctx, tx, db.Only[string], `select sid from esim_profile where sim_sid = $1`, sim)
 		if err != nil {
-			return err
+			return fmt.Errorf("look for the profiles of %s: %w", sim, err)
 		}
 		return s.erase(ctx, tx, subject{sim, iccid, account, eids, profiles}, why, proof)
 	})

@@ -26,7 +26,7 @@ func (a Access) Key() Key { return Key{a.CreatedAt.UnixMicro(), a.SID} }
 
 const selectAccess = `select sid, account_sid, coalesce(unique_name, ''), created_at, updated_at from network_access_profile`
 
-func scanAccess(r row) (Access, error) {
+func scanAccess(r db.Row) (Access, error) {
 	var a Access
 	var created, updated int64
 	err := r.Scan(&a.SID, &a.Account, &a.UniqueName, &created, &updated)
@@ -36,10 +36,10 @@ func scanAccess(r row) (Access, error) {
 
 // find reads the row that ref names within an account: by SID first, by unique
 // name second. The error is sql.ErrNoRows when there is none.
-func find[T any](ctx context.Context, q db.Query, scan func(row) (T, error), query, prefix, account, ref, suffix string) (T, error) {
+func find[T any](ctx context.Context, q db.Query, scan func(db.Row) (T, error), query, prefix, account, ref, suffix string) (T, error) {
 	if IsSID(ref, prefix) {
 		found, err := scan(q.QueryRowContext(ctx, query+` where sid = $1 and account_sid = $2`+suffix, canonical(ref), account))
-		if !none(err) {
+		if !db.None(err) {
 			return found, err
 		}
 	}
@@ -62,7 +62,7 @@ func checkName(ctx context.Context, q db.Query, table, prefix, account, sid, nam
 	}
 	var other string
 	err := q.QueryRowContext(ctx, `select sid from `+table+` where account_sid = $1 and unique_name = $2 and sid <> $3`, account, name, sid).Scan(&other)
-	if none(err) {
+	if db.None(err) {
 		return nil
 	}
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Store) CreateAccess(ctx context.Context, account, name string, networks
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `insert into network_access_profile (sid, account_sid, unique_name, created_at, updated_at) values ($1, $2, $3, $4, $4)`,
-			a.SID, account, null(name), now.UnixMicro()); err != nil {
+			a.SID, account, db.Null(name), now.UnixMicro()); err != nil {
 			return fmt.Errorf("store network access profile: %w", err)
 		}
 		for _, n := range members {
@@ -156,7 +156,7 @@ func (s *Store) UpdateAccess(ctx context.Context, account, ref string, name *str
 		was := a.UniqueName
 		a.UniqueName, a.UpdatedAt = *name, s.now()
 		if _, err := tx.ExecContext(ctx, `update network_access_profile set unique_name = $1, updated_at = $2 where sid = $3`,
-			null(a.UniqueName), a.UpdatedAt.UnixMicro(), a.SID); err != nil {
+			db.Null(a.UniqueName), a.UpdatedAt.UnixMicro(), a.SID); err != nil {
 			return fmt.Errorf("rename %s: %w", a.SID, err)
 		}
 		return s.record(ctx, tx, event.Event{
@@ -182,7 +182,7 @@ func deref(s *string) string {
 
 func findAccess(ctx context.Context, q db.Query, account, ref, suffix string) (Access, error) {
 	a, err := find(ctx, q, scanAccess, selectAccess, AccessPrefix, account, ref, suffix)
-	if none(err) {
+	if db.None(err) {
 		return a, notFound("network access profile", ref)
 	}
 	if err != nil {
@@ -227,7 +227,7 @@ func (s *Store) AccessNetworks(ctx context.Context, account, ref string, f Netwo
 // members returns the networks of a profile by their positions. A network that
 // has left the catalogue is passed over.
 func (s *Store) members(ctx context.Context, q db.Query, access string) ([]Network, error) {
-	sids, err := queryAll(ctx, q, func(r row) (sid string, err error) { return sid, r.Scan(&sid) },
+	sids, err := db.All(ctx, q, db.Only[string],
 		`select network_sid from network_access_profile_network where network_access_profile_sid = $1`, access)
 	if err != nil {
 		return nil, fmt.Errorf("read networks of %s: %w", access, err)
@@ -320,7 +320,7 @@ func (s *Store) accessChanged(ctx context.Context, tx *db.Tx, a Access, kind str
 	}); err != nil {
 		return err
 	}
-	fleets, err := queryAll(ctx, tx, func(r row) (sid string, err error) { return sid, r.Scan(&sid) },
+	fleets, err := db.All(ctx, tx, db.Only[string],
 		`select sid from fleet where network_access_profile_sid = $1`, a.SID)
 	if err != nil {
 		return fmt.Errorf("read fleets of %s: %w", a.SID, err)

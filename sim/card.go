@@ -36,7 +36,7 @@ type cardSecrets struct {
 
 const selectCard = `select iccid, imsi, msisdn, eid, secrets, coalesce(sim_sid, '') from card`
 
-func (s *Store) scanCard(r row) (c Card, err error) {
+func (s *Store) scanCard(r db.Row) (c Card, err error) {
 	var sealed []byte
 	if err := r.Scan(&c.ICCID, &c.IMSI, &c.MSISDN, &c.EID, &sealed, &c.SIM); err != nil {
 		return c, err
@@ -58,7 +58,7 @@ func (s *Store) scanCard(r row) (c Card, err error) {
 func (s *Store) Card(ctx context.Context, iccid ident.ICCID) (c Card, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		c, err = s.scanCard(q.QueryRowContext(ctx, selectCard+` where iccid = $1`, string(iccid)))
-		if none(err) {
+		if db.None(err) {
 			return fault.New(fault.NotFound, "no card has ICCID %s", iccid)
 		}
 		return err
@@ -70,10 +70,10 @@ func (s *Store) Card(ctx context.Context, iccid ident.ICCID) (c Card, err error)
 // none, an MSISDN.
 func (s *Store) CardOf(ctx context.Context, q db.Query, imsi ident.IMSI, msisdn string) (iccid ident.ICCID, err error) {
 	err = q.QueryRowContext(ctx, `select iccid from card where imsi = $1`, string(imsi)).Scan(&iccid)
-	if none(err) && msisdn != "" {
+	if db.None(err) && msisdn != "" {
 		err = q.QueryRowContext(ctx, `select iccid from card where msisdn = $1 and msisdn <> '' order by iccid limit 1`, msisdn).Scan(&iccid)
 	}
-	if none(err) {
+	if db.None(err) {
 		return "", fault.New(fault.NotFound, "no card has IMSI %q or MSISDN %q", imsi, msisdn)
 	}
 	return iccid, err
@@ -98,7 +98,7 @@ func (s *Store) RegisterCard(ctx context.Context, account, iccid, code string) (
 	}
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		c, err := s.scanCard(tx.QueryRowContext(ctx, selectCard+` where iccid = $1`+tx.ForUpdate(), iccid))
-		if none(err) || err == nil && subtle.ConstantTimeCompare(c.Code, []byte(code)) != 1 {
+		if db.None(err) || err == nil && subtle.ConstantTimeCompare(c.Code, []byte(code)) != 1 {
 			return notRegistrable(iccid)
 		}
 		if err != nil {
@@ -202,7 +202,7 @@ func (s *Store) importCard(ctx context.Context, tx *db.Tx, account, source strin
 		if err == nil {
 			return fault.New(fault.Conflict, "ICCID %s is already known to this server: a card, a profile in stock or a Sim has it", c.ICCID)
 		}
-		if !none(err) {
+		if !db.None(err) {
 			return fmt.Errorf("look for %s: %w", c.ICCID, err)
 		}
 	}

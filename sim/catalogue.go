@@ -159,7 +159,7 @@ func (c *Catalogue) Len() int { return len(c.list) }
 func LoadCatalogue(ctx context.Context, d *db.DB) (*Catalogue, error) {
 	var more []Network
 	err := d.Read(ctx, func(q db.Query) (err error) {
-		more, err = queryAll(ctx, q, func(r row) (Network, error) {
+		more, err = db.All(ctx, q, func(r db.Row) (Network, error) {
 			var country, name, codes string
 			if err := r.Scan(&country, &name, &codes); err != nil {
 				return Network{}, err

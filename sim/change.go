@@ -50,7 +50,7 @@ type pending struct {
 	CreatedAt time.Time
 }
 
-func scanPending(r row) (pending, error) {
+func scanPending(r db.Row) (pending, error) {
 	var c pending
 	var created int64
 	err := r.Scan(&c.SIM, &c.ID, &c.From, &c.To, &c.Fleet, &c.Callback.URL, &c.Callback.Method, &c.Attempts, &created)
@@ -79,17 +79,17 @@ func (s *Store) schedule(ctx context.Context, tx *db.Tx, was, to Sim, tell Callb
 	// As with reservations: a job that has yet to begin takes this one along.
 	var waiting string
 	err := tx.QueryRowContext(ctx, `select sim_sid from sim_change where lease = 0 limit 1`+tx.SkipLocked()).Scan(&waiting)
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return fmt.Errorf("look for updates that wait: %w", err)
 	}
-	if none(err) {
+	if db.None(err) {
 		if err := s.Jobs.Add(ctx, tx, changeArgs{}); err != nil {
 			return err
 		}
 	}
 	if _, err := tx.ExecContext(ctx, `insert into sim_change (sim_sid, id, from_status, to_status, to_fleet_sid, callback_url, callback_method, lease, attempts, created_at)
 		values ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8)`,
-		was.SID, freshSID("CH"), string(was.Status), string(to.Status), null(to.Fleet), null(tell.URL), tell.method(), s.now().UnixMicro()); err != nil {
+		was.SID, freshSID("CH"), string(was.Status), string(to.Status), db.Null(to.Fleet), db.Null(tell.URL), tell.method(), s.now().UnixMicro()); err != nil {
 		return fmt.Errorf("store the update of %s: %w", was.SID, err)
 	}
 	return nil
@@ -122,7 +122,7 @@ func (s *Store) carryOut(ctx context.Context) error {
 func (s *Store) claimChanges(ctx context.Context) (batch []pending, more bool, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		now := s.now()
-		batch, err = queryAll(ctx, tx, scanPending, selectPending+` where lease < $1 order by lease, created_at limit `+
+		batch, err = db.All(ctx, tx, scanPending, selectPending+` where lease < $1 order by lease, created_at limit `+
 			fmt.Sprint(changeBatch)+tx.SkipLocked(), now.UnixMicro())
 		if err != nil {
 			return fmt.Errorf("read updates that wait: %w", err)
@@ -140,7 +140,7 @@ func (s *Store) claimChanges(ctx context.Context) (batch []pending, more bool, e
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		var sid string
 		err := q.QueryRowContext(ctx, `select sim_sid from sim_change where lease = 0 limit 1`).Scan(&sid)
-		if none(err) {
+		if db.None(err) {
 			return nil
 		}
 		more = err == nil
@@ -161,7 +161,7 @@ func (s *Store) applyChange(ctx context.Context, c pending) error {
 			want, err = s.wanted(ctx, q, c)
 			return err
 		})
-		if none(err) {
+		if db.None(err) {
 			return nil // ended by another run
 		}
 		if err != nil {
@@ -173,7 +173,7 @@ func (s *Store) applyChange(ctx context.Context, c pending) error {
 		}
 		err = s.DB.Write(ctx, func(tx *db.Tx) error {
 			now, err := s.wanted(ctx, tx, c)
-			if none(err) {
+			if db.None(err) {
 				return nil
 			}
 			if err != nil {

@@ -54,7 +54,7 @@ const selectFleet = `select sid, account_sid, coalesce(unique_name, ''), data_en
 	coalesce(sms_commands_url, ''), sms_commands_method, coalesce(ip_commands_url, ''), ip_commands_method,
 	network_access_profile_sid, created_at, updated_at from fleet`
 
-func scanFleet(r row) (Fleet, error) {
+func scanFleet(r db.Row) (Fleet, error) {
 	var f Fleet
 	var created, updated int64
 	err := r.Scan(&f.SID, &f.Account, &f.UniqueName, &f.Data, &f.DataLimit, &f.SMS,
@@ -65,7 +65,7 @@ func scanFleet(r row) (Fleet, error) {
 
 func findFleet(ctx context.Context, q db.Query, account, ref, suffix string) (Fleet, error) {
 	f, err := find(ctx, q, scanFleet, selectFleet, FleetPrefix, account, ref, suffix)
-	if none(err) {
+	if db.None(err) {
 		return f, notFound("Fleet", ref)
 	}
 	if err != nil {
@@ -106,8 +106,8 @@ func (s *Store) CreateFleet(ctx context.Context, f Fleet) (Fleet, error) {
 		if _, err := tx.ExecContext(ctx, `insert into fleet (sid, account_sid, unique_name, data_enabled, data_limit, sms_commands_enabled,
 			sms_commands_url, sms_commands_method, ip_commands_url, ip_commands_method, network_access_profile_sid, created_at, updated_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)`,
-			f.SID, f.Account, null(f.UniqueName), f.Data, f.DataLimit, f.SMS,
-			null(f.SMSHook.URL), f.SMSHook.Method, null(f.IPHook.URL), f.IPHook.Method, f.Access, now.UnixMicro()); err != nil {
+			f.SID, f.Account, db.Null(f.UniqueName), f.Data, f.DataLimit, f.SMS,
+			db.Null(f.SMSHook.URL), f.SMSHook.Method, db.Null(f.IPHook.URL), f.IPHook.Method, f.Access, now.UnixMicro()); err != nil {
 			return fmt.Errorf("store fleet: %w", err)
 		}
 		return s.record(ctx, tx, event.Event{
@@ -174,8 +174,8 @@ func (s *Store) UpdateFleet(ctx context.Context, account, ref string, u FleetUpd
 		f.UpdatedAt = s.now()
 		if _, err := tx.ExecContext(ctx, `update fleet set unique_name = $1, data_limit = $2, sms_commands_url = $3, sms_commands_method = $4,
 			ip_commands_url = $5, ip_commands_method = $6, network_access_profile_sid = $7, updated_at = $8 where sid = $9`,
-			null(f.UniqueName), f.DataLimit, null(f.SMSHook.URL), f.SMSHook.Method,
-			null(f.IPHook.URL), f.IPHook.Method, f.Access, f.UpdatedAt.UnixMicro(), f.SID); err != nil {
+			db.Null(f.UniqueName), f.DataLimit, db.Null(f.SMSHook.URL), f.SMSHook.Method,
+			db.Null(f.IPHook.URL), f.IPHook.Method, f.Access, f.UpdatedAt.UnixMicro(), f.SID); err != nil {
 			return fmt.Errorf("store %s: %w", f.SID, err)
 		}
 		if err := s.record(ctx, tx, event.Event{

@@ -53,9 +53,9 @@ func (s *Store) ReserveMany(ctx context.Context, tx *db.Tx, order string, first 
 				lease = now.Add(reserveLease).UnixMicro()
 			}
 			rows[i] = []any{
-				p.SID, p.Account, string(p.Status), null(p.EID), p.WantsCode, p.Type, null(p.callback.URL), p.callback.method(), lease,
+				p.SID, p.Account, string(p.Status), db.Null(p.EID), p.WantsCode, p.Type, db.Null(p.callback.URL), p.callback.method(), lease,
 				now.UnixMicro(), now.UnixMicro(), order, p.Item,
-				null(string(p.ICCID)), null(string(p.MatchingID)), null(p.Address), null(p.SIM),
+				db.Null(string(p.ICCID)), db.Null(string(p.MatchingID)), db.Null(p.Address), db.Null(p.SIM),
 			}
 		}
 		_, err := tx.ExecMany(ctx, `insert into esim_profile (sid, account_sid, status, eid, generate_matching_id, profile_type,
@@ -89,7 +89,7 @@ func (s *Store) Prepare(ctx context.Context, batch []Profile) error {
 // being prepared.
 func (s *Store) Unsettled(ctx context.Context, order string, first, last int64) (list []Profile, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		list, err = queryAll(ctx, q, scanProfile, selectProfile+` where order_sid = $1 and order_item between $2 and $3
+		list, err = db.All(ctx, q, scanProfile, selectProfile+` where order_sid = $1 and order_item between $2 and $3
 			and status in ('new', 'reserving') order by order_item`, order, first, last)
 		return err
 	})
@@ -99,7 +99,7 @@ func (s *Store) Unsettled(ctx context.Context, order string, first, last int64) 
 // Items returns those items of an order, from first to last, in their order.
 func (s *Store) Items(ctx context.Context, order string, first, last int64) (list []Profile, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		list, err = queryAll(ctx, q, scanProfile, selectProfile+` where order_sid = $1 and order_item between $2 and $3
+		list, err = db.All(ctx, q, scanProfile, selectProfile+` where order_sid = $1 and order_item between $2 and $3
 			order by order_item`, order, first, last)
 		return err
 	})
@@ -110,7 +110,7 @@ func (s *Store) Items(ctx context.Context, order string, first, last int64) (lis
 // have failed.
 func (s *Store) FailedItems(ctx context.Context, order string, after int64, limit int) (list []Profile, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		list, err = queryAll(ctx, q, scanProfile, selectProfile+` where order_sid = $1 and order_item > $2 and status = 'failed'
+		list, err = db.All(ctx, q, scanProfile, selectProfile+` where order_sid = $1 and order_item > $2 and status = 'failed'
 			order by order_item limit $3`, order, after, limit)
 		return err
 	})

@@ -2,8 +2,6 @@ package sim
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -81,30 +79,9 @@ func (w *where) with(condition string, args ...any) *where {
 	return more
 }
 
-// A row is *sql.Row or *sql.Rows.
-type row interface{ Scan(dest ...any) error }
-
-// queryAll returns everything that a query finds.
-func queryAll[T any](ctx context.Context, q db.Query, scan func(row) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		one, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, one)
-	}
-	return all, rows.Err()
-}
-
 // queryPage returns one page of what "select … from …" finds with the given
 // conditions. The table has the columns created_at and sid.
-func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(row) (T, error), query string, w *where, p Page) (List[T], error) {
+func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(db.Row) (T, error), query string, w *where, p Page) (List[T], error) {
 	backward := false
 	here := w
 	switch {
@@ -121,7 +98,7 @@ func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan f
 	if p.Offset > 0 {
 		text += " offset " + strconv.Itoa(p.Offset)
 	}
-	items, err := queryAll(ctx, q, scan, text, here.args...)
+	items, err := db.All(ctx, q, scan, text, here.args...)
 	if err != nil {
 		return List[T]{}, err
 	}
@@ -135,7 +112,7 @@ func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan f
 		if n := len(l.Items); n > 0 {
 			last := l.Items[n-1].Key()
 			next := w.with("(created_at, sid) < ($, $)", last.At, last.SID)
-			after, err := queryAll(ctx, q, scan, query+next.String()+" order by created_at desc, sid desc limit 1", next.args...)
+			after, err := db.All(ctx, q, scan, query+next.String()+" order by created_at desc, sid desc limit 1", next.args...)
 			if err != nil {
 				return List[T]{}, err
 			}
@@ -144,9 +121,3 @@ func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan f
 	}
 	return l, nil
 }
-
-// null turns an empty string into a null for the database.
-func null(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
-
-// none reports whether a query found no row.
-func none(err error) bool { return errors.Is(err, sql.ErrNoRows) }

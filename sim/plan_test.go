@@ -36,7 +36,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var plan []string
 			err := d.Read(t.Context(), func(q db.Query) (err error) {
-				plan, err = queryAll(t.Context(), q, func(r row) (detail string, err error) {
+				plan, err = db.All(t.Context(), q, func(r db.Row) (detail string, err error) {
 					var id, parent, unused int
 					err = r.Scan(&id, &parent, &unused, &detail)
 					return detail, err
@@ -63,7 +63,7 @@ func TestFiltersMeetTheirIndex(t *testing.T) {
 		t.Helper()
 		var plan []string
 		if err := d.Read(t.Context(), func(q db.Query) (err error) {
-			plan, err = queryAll(t.Context(), q, func(r row) (detail string, err error) {
+			plan, err = db.All(t.Context(), q, func(r db.Row) (detail string, err error) {
 				var id, parent, unused int
 				err = r.Scan(&id, &parent, &unused, &detail)
 				return detail, err

@@ -60,7 +60,7 @@ const profileColumns = `sid, account_sid, status, coalesce(eid, ''), generate_ma
 
 const selectProfile = `select ` + profileColumns + ` from esim_profile`
 
-func scanProfile(r row) (Profile, error) {
+func scanProfile(r db.Row) (Profile, error) {
 	var p Profile
 	var created, updated int64
 	err := r.Scan(&p.SID, &p.Account, &p.Status, &p.EID, &p.WantsCode, &p.Type, &p.ICCID, &p.MatchingID, &p.Address,
@@ -107,17 +107,17 @@ func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 		// this one along. Holding on to it keeps that job from passing by.
 		var waiting string
 		err := tx.QueryRowContext(ctx, nextWaiting+tx.SkipLocked()).Scan(&waiting)
-		if err != nil && !none(err) {
+		if err != nil && !db.None(err) {
 			return fmt.Errorf("look for reservations that wait: %w", err)
 		}
-		if none(err) {
+		if db.None(err) {
 			if err := s.Jobs.Add(ctx, tx, reserveArgs{}); err != nil {
 				return err
 			}
 		}
 		if _, err := tx.ExecContext(ctx, `insert into esim_profile (sid, account_sid, status, eid, generate_matching_id, profile_type,
 			callback_url, callback_method, lease, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $9)`,
-			p.SID, p.Account, string(p.Status), null(p.EID), p.WantsCode, p.Type, null(p.callback.URL), p.callback.method(), now.UnixMicro()); err != nil {
+			p.SID, p.Account, string(p.Status), db.Null(p.EID), p.WantsCode, p.Type, db.Null(p.callback.URL), p.callback.method(), now.UnixMicro()); err != nil {
 			return fmt.Errorf("store reservation: %w", err)
 		}
 		return s.record(ctx, tx, event.Event{
@@ -135,7 +135,7 @@ func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 func (s *Store) Profile(ctx context.Context, account, sid string) (p Profile, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		p, err = scanProfile(q.QueryRowContext(ctx, selectProfile+` where sid = $1 and account_sid = $2`, canonical(sid), account))
-		if none(err) {
+		if db.None(err) {
 			return notFound("ESimProfile", sid)
 		}
 		return err
@@ -187,8 +187,8 @@ func (s *Store) advance(ctx context.Context, tx *db.Tx, p *Profile, to ProfileSt
 	}
 	if _, err := tx.ExecContext(ctx, `update esim_profile set status = $1, eid = $2, iccid = $3, matching_id = $4, smdp_plus_address = $5,
 		sim_sid = $6, error_code = $7, error_message = $8, lease = 0, updated_at = $9 where sid = $10`,
-		string(p.Status), null(p.EID), null(string(p.ICCID)), null(string(p.MatchingID)), null(p.Address),
-		null(p.SIM), null(p.ErrorCode), null(p.ErrorMessage), now.UnixMicro(), p.SID); err != nil {
+		string(p.Status), db.Null(p.EID), db.Null(string(p.ICCID)), db.Null(string(p.MatchingID)), db.Null(p.Address),
+		db.Null(p.SIM), db.Null(p.ErrorCode), db.Null(p.ErrorMessage), now.UnixMicro(), p.SID); err != nil {
 		return fmt.Errorf("store %s as %s: %w", p.SID, to, err)
 	}
 	ev.Kind, ev.Subject, ev.Account, ev.Data = "esim_profile."+string(to), p.SID, p.Account, data

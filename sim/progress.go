@@ -29,7 +29,7 @@ func (s *Store) Progress(ctx context.Context, reports []rsp.ProgressInfo) error 
 
 func (s *Store) progress(ctx context.Context, tx *db.Tx, r *rsp.ProgressInfo) error {
 	p, err := scanProfile(tx.QueryRowContext(ctx, selectProfile+` where iccid = $1 and status <> 'failed'`+tx.ForUpdate(), string(r.ICCID)))
-	if none(err) {
+	if db.None(err) {
 		return nil // another caller's, or failed and final
 	}
 	if err != nil {

@@ -37,7 +37,7 @@ func (s *Store) ByICCID(ctx context.Context, q db.Query, iccid ident.ICCID) (Sim
 
 func oneSim(ctx context.Context, q db.Query, column, value, suffix string) (Sim, error) {
 	one, err := scanSim(q.QueryRowContext(ctx, selectSim+` where `+column+` = $1`+suffix, value))
-	if none(err) {
+	if db.None(err) {
 		return one, fault.New(fault.NotFound, "there is no Sim %s", value)
 	}
 	if err != nil {
@@ -83,11 +83,8 @@ func (c *Conditions) Add(condition string, args ...any) { c.w.add(condition, arg
 // Equal adds a condition on a column unless the value is empty.
 func (c *Conditions) Equal(column, value string) { c.w.equal(column, value) }
 
-// A Row is what a row of a result is read from.
-type Row = row
-
 // QueryPage returns one page of what "select … from …" finds under at least one
 // condition. The table has the columns created_at and sid.
-func QueryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(Row) (T, error), query string, c *Conditions, p Page) (List[T], error) {
+func QueryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(db.Row) (T, error), query string, c *Conditions, p Page) (List[T], error) {
 	return queryPage(ctx, q, scan, query, &c.w, p)
 }

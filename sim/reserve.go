@@ -105,7 +105,7 @@ const (
 func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		now := s.now()
-		found, err := queryAll(ctx, tx, scanProfile, claimable+tx.SkipLocked(), now.UnixMicro(), reserveBatch)
+		found, err := db.All(ctx, tx, scanProfile, claimable+tx.SkipLocked(), now.UnixMicro(), reserveBatch)
 		if err != nil {
 			return fmt.Errorf("read reservations that wait: %w", err)
 		}
@@ -159,7 +159,7 @@ func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err erro
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		var sid string
 		err := q.QueryRowContext(ctx, nextWaiting).Scan(&sid)
-		if none(err) {
+		if db.None(err) {
 			return nil
 		}
 		more = err == nil
@@ -174,7 +174,7 @@ func (s *Store) putBack(ctx context.Context, batch []Profile) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
 		for i := range batch {
 			p, err := reserving(ctx, tx, batch[i].SID)
-			if none(err) {
+			if db.None(err) {
 				continue
 			}
 			if err != nil {

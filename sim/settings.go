@@ -74,7 +74,7 @@ func (s *Store) settle(ctx context.Context, sub Subscriber) error {
 
 const selectSettings = `select sid, sim_sid, iccid, status, package, version, settings, reason, completed_at, created_at, updated_at from settings_update`
 
-func scanSettings(r row) (SettingsUpdate, error) {
+func scanSettings(r db.Row) (SettingsUpdate, error) {
 	var u SettingsUpdate
 	var completed, created, updated int64
 	err := r.Scan(&u.SID, &u.SIM, &u.ICCID, &u.Status, &u.Package, &u.Version, &u.Settings, &u.Reason, &completed, &created, &updated)
@@ -168,7 +168,7 @@ func (s *Store) scheduleSettings(ctx context.Context, tx *db.Tx, one Sim) error 
 	var status SettingsStatus
 	err = tx.QueryRowContext(ctx, `select settings, status from settings_update where sim_sid = $1 and package = $2
 		order by created_at desc, sid desc limit 1`, one.SID, NetworkSettings).Scan(&last, &status)
-	if err != nil && !none(err) {
+	if err != nil && !db.None(err) {
 		return fmt.Errorf("read settings of %s: %w", one.SID, err)
 	}
 	if err == nil && last == string(wanted) && status != SettingsFailed {
@@ -209,7 +209,7 @@ func (s *Store) bringSettings(ctx context.Context) error {
 		var batch []SettingsUpdate
 		err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
 			now := s.now()
-			if batch, err = queryAll(ctx, tx, scanSettings, selectSettings+` where status in ('scheduled', 'in-progress') and lease < $1
+			if batch, err = db.All(ctx, tx, scanSettings, selectSettings+` where status in ('scheduled', 'in-progress') and lease < $1
 				order by lease, created_at limit `+fmt.Sprint(settingsBatch)+tx.SkipLocked(), now.UnixMicro()); err != nil {
 				return fmt.Errorf("read settings that wait: %w", err)
 			}

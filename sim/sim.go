@@ -39,7 +39,7 @@ func (s Sim) Key() Key { return Key{s.CreatedAt.UnixMicro(), s.SID} }
 
 const selectSim = `select sid, account_sid, coalesce(unique_name, ''), iccid, status, coalesce(fleet_sid, ''), created_at, updated_at from sim`
 
-func scanSim(r row) (Sim, error) {
+func scanSim(r db.Row) (Sim, error) {
 	var s Sim
 	var created, updated int64
 	err := r.Scan(&s.SID, &s.Account, &s.UniqueName, &s.ICCID, &s.Status, &s.Fleet, &created, &updated)
@@ -49,7 +49,7 @@ func scanSim(r row) (Sim, error) {
 
 func findSim(ctx context.Context, q db.Query, account, ref, suffix string) (Sim, error) {
 	s, err := find(ctx, q, scanSim, selectSim, SimPrefix, account, ref, suffix)
-	if none(err) {
+	if db.None(err) {
 		return s, notFound("Sim", ref)
 	}
 	if err != nil {
@@ -193,7 +193,7 @@ func (s *Store) simToUpdate(ctx context.Context, tx *db.Tx, caller, ref string, 
 	}
 	unknown := err
 	one, err = scanSim(tx.QueryRowContext(ctx, selectSim+` where sid = $1`+tx.ForUpdate(), canonical(ref)))
-	if none(err) {
+	if db.None(err) {
 		return one, unknown
 	}
 	if err != nil {
@@ -307,7 +307,7 @@ func statusRefused(from, to Status) error {
 // Fleet.
 func (s *Store) storeSim(ctx context.Context, tx *db.Tx, was, is Sim, why string) error {
 	if _, err := tx.ExecContext(ctx, `update sim set account_sid = $1, unique_name = $2, status = $3, fleet_sid = $4, updated_at = $5 where sid = $6`,
-		is.Account, null(is.UniqueName), string(is.Status), null(is.Fleet), is.UpdatedAt.UnixMicro(), is.SID); err != nil {
+		is.Account, db.Null(is.UniqueName), string(is.Status), db.Null(is.Fleet), is.UpdatedAt.UnixMicro(), is.SID); err != nil {
 		return fmt.Errorf("store %s: %w", is.SID, err)
 	}
 	data := map[string]any{}

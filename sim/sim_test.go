@@ -17,7 +17,7 @@ import (
 func (h *house) put(t testing.TB, one Sim, status Status, fleet string) Sim {
 	t.Helper()
 	err := h.DB.Write(context.Background(), func(tx *db.Tx) error {
-		_, err := tx.ExecContext(context.Background(), `update sim set status = $1, fleet_sid = $2 where sid = $3`, string(status), null(fleet), one.SID)
+		_, err := tx.ExecContext(context.Background(), `update sim set status = $1, fleet_sid = $2 where sid = $3`, string(status), db.Null(fleet), one.SID)
 		return err
 	})
 	if err != nil {

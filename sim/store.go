@@ -77,13 +77,7 @@ func (s *Store) Register() {
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncSimArgs]) error { return s.syncSim(ctx, j.Args) })
 }
 
-// now returns the time as it is stored: in whole microseconds.
-func (s *Store) now() time.Time {
-	if s.Now != nil {
-		return s.Now().UTC().Truncate(time.Microsecond)
-	}
-	return time.Now().UTC().Truncate(time.Microsecond)
-}
+func (s *Store) now() time.Time { return db.Now(s.Now) }
 
 func (s *Store) networks() *Catalogue { return s.Catalogue }
 

@@ -40,7 +40,7 @@ const (
 func (s *Store) syncFleet(ctx context.Context, a syncFleetArgs) error {
 	var chunk []Sim
 	err := s.DB.Read(ctx, func(q db.Query) (err error) {
-		chunk, err = queryAll(ctx, q, scanSim, selectSim+` where fleet_sid = $1 and (created_at, sid) > ($2, $3)
+		chunk, err = db.All(ctx, q, scanSim, selectSim+` where fleet_sid = $1 and (created_at, sid) > ($2, $3)
 			order by created_at, sid limit `+fmt.Sprint(syncChunk), a.Fleet, a.After.At, a.After.SID)
 		return err
 	})
@@ -92,7 +92,7 @@ func (s *Store) syncSim(ctx context.Context, a syncSimArgs) error {
 			want, err = s.subscriber(ctx, q, one)
 			return err
 		})
-		if none(err) {
+		if db.None(err) {
 			return nil
 		}
 		if err != nil {

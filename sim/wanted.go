@@ -13,7 +13,7 @@ import (
 // begins after last, which is "" at the end.
 func (s *Store) Wanted(ctx context.Context, after string, limit int) (list []Subscriber, last string, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		sims, err := queryAll(ctx, q, scanSim, selectSim+` where sid > $1 order by sid limit `+fmt.Sprint(limit), after)
+		sims, err := db.All(ctx, q, scanSim, selectSim+` where sid > $1 order by sid limit `+fmt.Sprint(limit), after)
 		if err != nil {
 			return fmt.Errorf("read Sims: %w", err)
 		}
@@ -40,7 +40,7 @@ func (s *Store) Wanted(ctx context.Context, after string, limit int) (list []Sub
 func (s *Store) WantedOf(ctx context.Context, sid string) (want Subscriber, ok bool, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		one, err := scanSim(q.QueryRowContext(ctx, selectSim+` where sid = $1`, sid))
-		if none(err) || err == nil && one.Status == Scheduled {
+		if db.None(err) || err == nil && one.Status == Scheduled {
 			return nil
 		}
 		if err != nil {

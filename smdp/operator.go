@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -64,7 +63,7 @@ func (s *Server) AddOperator(ctx context.Context, o Operator) (Operator, error) 
 		ok, err := changed(tx.ExecContext(ctx, `insert into operator
 			(id, name, requester, key_pin, cert_name, profile_types, progress_url, created_at)
 			values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing`,
-			o.ID, o.Name, o.Requester, nullable(o.KeyPin), nullable(o.CertName), string(types), o.Progress, s.now()))
+			o.ID, o.Name, o.Requester, db.Null(o.KeyPin), db.Null(o.CertName), string(types), o.Progress, s.now()))
 		if err == nil && !ok {
 			return fault.New(fault.Conflict, "an operator with this requester identifier or certificate exists already")
 		}
@@ -140,7 +139,7 @@ func (s *Server) ChangeOperator(ctx context.Context, o Operator) error {
 	err = s.db.Write(ctx, func(tx *db.Tx) error {
 		ok, err := changed(tx.ExecContext(ctx, `update operator set name = $1, key_pin = $2, cert_name = $3, profile_types = $4,
 			progress_url = $5 where id = $6 and requester = $7`,
-			o.Name, nullable(o.KeyPin), nullable(o.CertName), string(types), o.Progress, o.ID, o.Requester))
+			o.Name, db.Null(o.KeyPin), db.Null(o.CertName), string(types), o.Progress, o.ID, o.Requester))
 		if db.IsUnique(err) {
 			return fault.New(fault.Conflict, "another operator is known by this certificate")
 		}
@@ -192,8 +191,6 @@ func (s *Server) RemoveOperator(ctx context.Context, id string, force bool) erro
 	s.listeners.Delete(id)
 	return nil
 }
-
-func nullable(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
 // Operators returns all operators, by name.
 func (s *Server) Operators(ctx context.Context) (list []Operator, err error) {

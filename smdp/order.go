@@ -172,14 +172,14 @@ func (h *shelf) take(ctx context.Context, tx *db.Tx, profileType string) (ident.
 // fetch reads up to n profiles in stock that the operator may have, those of
 // its own first, oldest loads first.
 func (h *shelf) fetch(ctx context.Context, tx *db.Tx, profileType string, n int) ([]ident.ICCID, error) {
-	batches, err := columnOf[string](ctx, tx, `select id from stock_batch where profile_type = $1 and visible order by id`, profileType)
+	batches, err := db.All(ctx, tx, db.Only[string], `select id from stock_batch where profile_type = $1 and visible order by id`, profileType)
 	if err != nil {
 		return nil, fmt.Errorf("read stock of %s: %w", profileType, err)
 	}
 	var list []ident.ICCID
 	for _, batch := range batches {
 		// SQLite plans a statement anew each time a parameter is its limit.
-		more, err := columnOf[ident.ICCID](ctx, tx, fmt.Sprintf(`select iccid from profile where profile_type = $1 and batch = $2
+		more, err := db.All(ctx, tx, db.Only[ident.ICCID], fmt.Sprintf(`select iccid from profile where profile_type = $1 and batch = $2
 			and state = 'available' and owner in ('', $3) order by iccid limit %d`, n-len(list))+tx.SkipLocked(), profileType, batch, h.op.ID)
 		if err != nil {
 			return nil, fmt.Errorf("read stock of %s: %w", profileType, err)
@@ -189,24 +189,6 @@ func (h *shelf) fetch(ctx context.Context, tx *db.Tx, profileType string, n int)
 		}
 	}
 	return list, nil
-}
-
-// columnOf reads one column of all rows.
-func columnOf[T any](ctx context.Context, q db.Query, query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		var v T
-		if err := rows.Scan(&v); err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
 }
 
 // checkEID reads an EID that may be absent. The program's own door has judged

@@ -206,21 +206,12 @@ func (o *outbox) take(ctx context.Context, which string, limit int, lease time.D
 	// SQLite plans a statement anew each time a parameter is its limit.
 	due := `due_at <= $1 and ` + which + fmt.Sprintf(` order by due_at, id limit %d`, limit)
 	var list []message
-	read := func(q db.Query, query string, args ...any) error {
-		rows, err := q.QueryContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		list = nil
-		for rows.Next() {
-			var m message
-			if err := rows.Scan(&m.id, &m.kind, &m.receiver, &m.payload, &m.due, &m.created); err != nil {
-				return err
-			}
-			list = append(list, m)
-		}
-		return rows.Err()
+	read := func(q db.Query, query string, args ...any) (err error) {
+		list, err = db.All(ctx, q, func(r db.Row) (m message, err error) {
+			err = r.Scan(&m.id, &m.kind, &m.receiver, &m.payload, &m.due, &m.created)
+			return m, err
+		}, query, args...)
+		return err
 	}
 	err := o.s.db.Read(ctx, func(q db.Query) error {
 		return read(q, `select `+columns+` from outbox where `+due, now)

@@ -263,7 +263,7 @@ func (s *Server) Types(ctx context.Context) (list []ProfileType, err error) {
 
 const typeQuery = `select id, name, template, metadata, defaults, protection from profile_type`
 
-func (s *Server) scanType(row interface{ Scan(...any) error }) (*ProfileType, error) {
+func (s *Server) scanType(row db.Row) (*ProfileType, error) {
 	var t ProfileType
 	var metadata string
 	var sealed []byte

@@ -155,7 +155,7 @@ func (s *Server) beginLoad(ctx context.Context, owner, source string, done func(
 func (s *Server) clearStale(ctx context.Context) error {
 	var stale []string
 	err := s.db.Read(ctx, func(q db.Query) (err error) {
-		stale, err = columnOf[string](ctx, q, `select id from stock_batch where not visible and beat_at < $1`, s.now()-staleLoad.Microseconds())
+		stale, err = db.All(ctx, q, db.Only[string], `select id from stock_batch where not visible and beat_at < $1`, s.now()-staleLoad.Microseconds())
 		return err
 	})
 	if err != nil {
@@ -494,23 +494,17 @@ type StockCount struct {
 // people, not for programs.
 func (s *Server) Count(ctx context.Context) (list []StockCount, err error) {
 	err = s.db.Read(ctx, func(q db.Query) error {
-		rows, err := q.QueryContext(ctx, `select p.profile_type, p.state, count(*) from profile p
+		list, err = db.All(ctx, q, func(r db.Row) (c StockCount, err error) {
+			err = r.Scan(&c.Type, &c.State, &c.Count)
+			return c, err
+		}, `select p.profile_type, p.state, count(*) from profile p
 			join stock_batch b on b.id = p.batch and b.visible group by p.profile_type, p.state order by p.profile_type, p.state`)
-		if err != nil {
-			return fmt.Errorf("count profiles: %w", err)
-		}
-		defer rows.Close()
-		list = nil
-		for rows.Next() {
-			var c StockCount
-			if err := rows.Scan(&c.Type, &c.State, &c.Count); err != nil {
-				return fmt.Errorf("count profiles: %w", err)
-			}
-			list = append(list, c)
-		}
-		return rows.Err()
+		return err
 	})
-	return list, err
+	if err != nil {
+		return nil, fmt.Errorf("count profiles: %w", err)
+	}
+	return list, nil
 }
 
 // InStock returns how many profiles of a type an operator could order now, up to a limit.

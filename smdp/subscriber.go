@@ -21,7 +21,7 @@ func (s *Server) Subscriber(ctx context.Context, q db.Query, imsi ident.IMSI, ms
 		if by.column == "msisdn" {
 			text += ` and msisdn <> ''` // for the index
 		}
-		found, err := columnOf[string](ctx, q, text+` order by ordered_at desc, iccid limit 1`, by.value)
+		found, err := db.All(ctx, q, db.Only[string], text+` order by ordered_at desc, iccid limit 1`, by.value)
 		if err != nil {
 			return "", fmt.Errorf("look for a profile by %s: %w", by.column, err)
 		}

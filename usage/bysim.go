@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"godwit/db"
 )
 
 // A fleet may have a hundred thousand Sims, and their records by the hour are
@@ -111,20 +113,14 @@ type numbered struct {
 }
 
 func (w *walk) sims(ctx context.Context, text string, args ...any) ([]numbered, error) {
-	rows, err := w.QueryContext(ctx, text, args...)
+	all, err := db.All(ctx, w, func(r db.Row) (one numbered, err error) {
+		err = r.Scan(&one.id, &one.sid)
+		return one, err
+	}, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the Sims of usage: %w", err)
 	}
-	defer rows.Close()
-	var all []numbered
-	for rows.Next() {
-		var one numbered
-		if err := rows.Scan(&one.id, &one.sid); err != nil {
-			return nil, fmt.Errorf("read the Sims of usage: %w", err)
-		}
-		all = append(all, one)
-	}
-	return all, rows.Err()
+	return all, nil
 }
 
 // totals adds what Sims used in a span.
@@ -220,19 +216,10 @@ func (w *walk) used(ctx context.Context, s span) ([]int64, error) {
 	if w.back {
 		sorting = "asc"
 	}
-	rows, err := w.QueryContext(ctx, `select distinct `+s.column+` from `+s.table+` where subject = $1 and `+s.column+` >= $2 and `+s.column+` < $3`+
+	all, err := db.All(ctx, w, db.Only[int64], `select distinct `+s.column+` from `+s.table+` where subject = $1 and `+s.column+` >= $2 and `+s.column+` < $3`+
 		w.within()+` order by 1 `+sorting, w.subject, s.from, s.to)
 	if err != nil {
 		return nil, fmt.Errorf("read when anything was used: %w", err)
 	}
-	defer rows.Close()
-	var all []int64
-	for rows.Next() {
-		var at int64
-		if err := rows.Scan(&at); err != nil {
-			return nil, fmt.Errorf("read when anything was used: %w", err)
-		}
-		all = append(all, at)
-	}
-	return all, rows.Err()
+	return all, nil
 }

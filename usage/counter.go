@@ -98,7 +98,7 @@ func number[K comparable](ctx context.Context, tx *db.Tx, all map[K]int64, compa
 	for _, k := range slices.SortedFunc(maps.Keys(all), compare) {
 		var id int64
 		err := tx.QueryRowContext(ctx, find, values(k)...).Scan(&id)
-		if none(err) {
+		if db.None(err) {
 			// Where another node takes the same number, the engine has the
 			// transaction repeated.
 			err = tx.QueryRowContext(ctx, `insert into `+table+` (id, `+strings.Join(columns, ", ")+`)

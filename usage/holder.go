@@ -19,7 +19,7 @@ func (s *Store) Holder(ctx context.Context, q db.Query, a netip.Addr) (sid strin
 		`select sim_sid from usage_session where is_open and addresses like '% %' and ' ' || addresses || ' ' like '% ' || $1 || ' %' and last_at > $2
 			order by last_at desc limit 1`,
 	} {
-		if err := q.QueryRowContext(ctx, query, text, since).Scan(&sid); !none(err) {
+		if err := q.QueryRowContext(ctx, query, text, since).Scan(&sid); !db.None(err) {
 			if err != nil {
 				return "", fmt.Errorf("look for the device at %s: %w", a, err)
 			}

@@ -119,7 +119,7 @@ func (s *Store) tellLimit(ctx context.Context, tx *db.Tx, one sim.Sim, fleet sim
 // dataOff tells package sim whether a Sim has used up its data limit.
 func (s *Store) dataOff(ctx context.Context, q db.Query, one sim.Sim) (off bool, err error) {
 	err = q.QueryRowContext(ctx, `select blocked from billing_period where sim_sid = $1 and is_open and end_time > $2`, one.SID, s.now().UnixMicro()).Scan(&off)
-	if none(err) {
+	if db.None(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -148,7 +148,7 @@ func (s *Store) fleetChanged(ctx context.Context, tx *db.Tx, was, is sim.Fleet) 
 // limitFleet judges the next Sims of a Fleet. Judging twice changes nothing.
 func (s *Store) limitFleet(ctx context.Context, a limitArgs) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		sids, err := queryAll(ctx, tx, scanText, `select s.sid from sim s join billing_period p on p.sim_sid = s.sid and p.is_open
+		sids, err := db.All(ctx, tx, db.Only[string], `select s.sid from sim s join billing_period p on p.sim_sid = s.sid and p.is_open
 			where s.fleet_sid = $1 and s.sid > $2 and p.used > 0 order by s.sid limit `+fmt.Sprint(sweepBatch), a.Fleet, a.After)
 		if err != nil {
 			return fmt.Errorf("read the Sims of %s: %w", a.Fleet, err)
@@ -187,7 +187,7 @@ func (s *Store) LimitCallback(ctx context.Context, account string) (c sim.Callba
 
 func limitCallback(ctx context.Context, q db.Query, account string) (c sim.Callback, err error) {
 	err = q.QueryRowContext(ctx, `select url, method from usage_callback where account_sid = $1`, account).Scan(&c.URL, &c.Method)
-	if none(err) {
+	if db.None(err) {
 		return sim.Callback{Method: "POST"}, nil
 	}
 	if err != nil {

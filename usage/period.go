@@ -39,7 +39,7 @@ func (p Period) Key() sim.Key { return sim.Key{At: p.CreatedAt.UnixMicro(), SID:
 
 const selectPeriod = `select sid, account_sid, sim_sid, period_type, start_time, end_time, anchor, used, blocked, is_open, created_at, updated_at from billing_period`
 
-func scanPeriod(r sim.Row) (Period, error) {
+func scanPeriod(r db.Row) (Period, error) {
 	var p Period
 	var start, end, anchor, created, updated int64
 	err := r.Scan(&p.SID, &p.Account, &p.SIM, &p.Type, &start, &end, &anchor, &p.Used, &p.Blocked, &p.open, &created, &updated)
@@ -98,7 +98,7 @@ func nextEnd(anchor, start time.Time) time.Time {
 // openPeriod returns the latest period of a Sim that is not over and done with.
 func openPeriod(ctx context.Context, tx *db.Tx, sid string) (p Period, ok bool, err error) {
 	p, err = scanPeriod(tx.QueryRowContext(ctx, selectPeriod+` where sim_sid = $1 and is_open`+tx.ForUpdate(), sid))
-	if none(err) {
+	if db.None(err) {
 		return p, false, nil
 	}
 	if err != nil {
@@ -209,7 +209,7 @@ func (s *Store) endPeriod(ctx context.Context, tx *db.Tx, p Period, at time.Time
 // next one; one that is being updated waits for the end of that.
 func (s *Store) rollPeriods(ctx context.Context) (n int, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		due, err := queryAll(ctx, tx, scanText, `select p.sim_sid from billing_period p join sim s on s.sid = p.sim_sid
+		due, err := db.All(ctx, tx, db.Only[string], `select p.sim_sid from billing_period p join sim s on s.sid = p.sim_sid
 			where p.is_open and p.end_time <= $1 and s.status <> $2 order by p.end_time limit `+fmt.Sprint(sweepBatch), s.now().UnixMicro(), string(sim.Scheduled))
 		if err != nil {
 			return fmt.Errorf("look for billing periods that have run out: %w", err)

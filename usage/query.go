@@ -290,7 +290,7 @@ func (q *query) resolve(ctx context.Context, s *Store) (known bool, err error) {
 		f.Network = network.SID
 	}
 	f.Country = strings.ToUpper(f.Country)
-	if err := q.QueryRowContext(ctx, `select id from usage_subject where account_sid = $1 and sim_sid = $2`, q.account, q.sim).Scan(&q.subject); none(err) {
+	if err := q.QueryRowContext(ctx, `select id from usage_subject where account_sid = $1 and sim_sid = $2`, q.account, q.sim).Scan(&q.subject); db.None(err) {
 		// Nothing was used. Of a Sim that this account has, or had, that is an
 		// answer.
 		if q.sim == "" {

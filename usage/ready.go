@@ -46,7 +46,7 @@ func (s *Store) usedWhileReady(ctx context.Context, tx *db.Tx, sid string, octet
 	var used, sent int64
 	err := tx.QueryRowContext(ctx, `update usage_ready set used = used + $1, commands = commands + $2 where sim_sid = $3 returning used, commands`,
 		octets, commands, sid).Scan(&used, &sent)
-	if none(err) {
+	if db.None(err) {
 		return nil // the Sim is not ready
 	}
 	if err != nil {
@@ -76,7 +76,7 @@ func reason(used, commands int64) string {
 // while they were being updated.
 func (s *Store) activateDue(ctx context.Context) (n int, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
-		sids, err := queryAll(ctx, tx, scanText, `select r.sim_sid from usage_ready r join sim s on s.sid = r.sim_sid
+		sids, err := db.All(ctx, tx, db.Only[string], `select r.sim_sid from usage_ready r join sim s on s.sid = r.sim_sid
 			where r.due_at <= $1 and s.status = 'ready' order by r.due_at limit `+fmt.Sprint(sweepBatch), s.now().UnixMicro())
 		if err != nil {
 			return fmt.Errorf("look for Sims that were ready long enough: %w", err)

@@ -97,7 +97,7 @@ func (b *batch) session(ctx context.Context, key sessionKey) (*session, error) {
 	}
 	have, err := scanSession(b.tx.QueryRowContext(ctx, `select `+sessionColumns+`, coalesce((select restarted_at from usage_reporter r where r.nas = usage_session.nas), 0)
 		from usage_session where nas = $1 and id = $2`+b.tx.ForUpdate(), key.nas, key.id))
-	if none(err) {
+	if db.None(err) {
 		return nil, nil //nolint:nilnil // nothing is known
 	}
 	if err != nil {
@@ -212,7 +212,7 @@ func (s *Store) forgetSessions(ctx context.Context) (n int, err error) {
 // Addresses returns the addresses that a Sim's device has in its open data
 // sessions, the newest session first.
 func (s *Store) Addresses(ctx context.Context, q db.Query, sid string) ([]netip.Addr, error) {
-	lists, err := queryAll(ctx, q, scanText, `select addresses from usage_session where sim_sid = $1 and is_open and last_at > $2 order by last_at desc limit 10`,
+	lists, err := db.All(ctx, q, db.Only[string], `select addresses from usage_session where sim_sid = $1 and is_open and last_at > $2 order by last_at desc limit 10`,
 		sid, s.now().Add(-silence).UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("read the addresses of %s: %w", sid, err)

@@ -7,7 +7,6 @@ import (
 
 	"godwit/db"
 	"godwit/ident"
-	"godwit/sim"
 )
 
 // A Kind says what a report tells about a session.
@@ -137,7 +136,7 @@ func (s session) counter(known, told int64, r Report) int64 {
 
 const sessionColumns = `sim_sid, seconds, upload, download, wide, addresses, is_open, began_at, last_at`
 
-func scanSession(r sim.Row) (session, error) {
+func scanSession(r db.Row) (session, error) {
 	var s session
 	var addresses string
 	var began, last, restarted int64

@@ -12,8 +12,6 @@ package usage
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -107,44 +105,12 @@ func (s *Store) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// now returns the time as it is stored: in whole microseconds.
-func (s *Store) now() time.Time {
-	if s.Now != nil {
-		return s.Now().UTC().Truncate(time.Microsecond)
-	}
-	return time.Now().UTC().Truncate(time.Microsecond)
-}
+func (s *Store) now() time.Time { return db.Now(s.Now) }
 
 // record appends an event of this package.
 func (s *Store) record(ctx context.Context, tx *db.Tx, e event.Event) error {
 	e.At = s.now()
 	return s.Events.Append(ctx, tx, e)
-}
-
-// none reports whether a query found no row.
-func none(err error) bool { return errors.Is(err, sql.ErrNoRows) }
-
-// queryAll returns everything that a query finds.
-func queryAll[T any](ctx context.Context, q db.Query, scan func(sim.Row) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []T
-	for rows.Next() {
-		one, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, one)
-	}
-	return all, rows.Err()
-}
-
-func scanText(r sim.Row) (s string, err error) {
-	err = r.Scan(&s)
-	return s, err
 }
 
 // A Use is an amount of data that a Sim used at a time.

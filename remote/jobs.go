@@ -48,7 +48,7 @@ func (d *Door) jobRoutes() web.Routes {
 		{Path: root + "/jobs", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
 		{Path: root + "/jobs/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.jobs()))}},
 		{Path: root + "/jobs/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.jobs()))}},
-		{Path: root + "/jobs/cancel", Methods: map[string]web.Handler{http.MethodPut: d.writing(d.cancelJobs)}},
+		{Path: root + "/jobs/cancel", Methods: map[string]web.Handler{http.MethodPut: d.writing(eachOf(d, d.jobs(), http.StatusOK, d.cancelJob))}},
 		{Path: root + "/jobs/cancel/{job_id}", Methods: map[string]web.Handler{http.MethodPut: d.writing(changeOf(d, d.jobs(), jobKey, http.StatusOK, d.o.Devices.CancelJob))}},
 		{Path: root + "/jobs/inventory/{job_id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.jobs(), jobKey, d.o.Devices.Job))}},
 		{Path: root + "/jobs/{job_id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.jobs(), jobKey, d.o.Devices.Job))}},
@@ -64,45 +64,16 @@ var jobKey = key[int64]{"job_id", "job_id", func(text string) (int64, error) {
 	return id, nil
 }}
 
-// cancelJobs cancels the job or jobs that the body names.
-func (d *Door) cancelJobs(w http.ResponseWriter, r *web.Request) error {
-	list, array, err := readBodies(r)
-	if err != nil {
-		return err
+// cancelJob cancels a job that a body names.
+func (d *Door) cancelJob(r *web.Request, b *body) (x device.Job, context map[string]any, err error) {
+	context = map[string]any{"job_id": b.values["job_id"]}
+	id := b.number("job_id")
+	if id == nil {
+		b.fail("job_id", "is required")
 	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
+	if b.err != nil {
+		return x, context, b.err
 	}
-	out := make([]any, len(list))
-	for i, b := range list {
-		id := b.number("job_id")
-		if id == nil {
-			b.fail("job_id", "is required")
-		}
-		err := b.err
-		var x device.Job
-		if err == nil {
-			x, err = d.o.Devices.CancelJob(r.Context(), by(r), *id)
-		}
-		switch {
-		case err != nil && !isRefusal(err):
-			return err
-		case err != nil && !array:
-			return about(err, "job_id", b.values["job_id"])
-		case err != nil:
-			out[i] = outcome(err, map[string]any{"job_id": b.values["job_id"]})
-		default:
-			out[i] = showJob(x, customer)
-		}
-	}
-	if !array {
-		return web.WriteJSON(w, http.StatusOK, out[0])
-	}
-	return writeMany(w, http.StatusOK, out)
-}
-
-func isRefusal(err error) bool {
-	_, ok := fault.As(err)
-	return ok
+	x, err = d.o.Devices.CancelJob(r.Context(), by(r), *id)
+	return x, context, err
 }

@@ -51,7 +51,7 @@ func (d *Door) operations() resource[device.Operation] {
 func (d *Door) operationRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/esim_profiles/operations/inventory", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(listOf(d, d.operations())), http.MethodPost: d.writing(d.beginOperations),
+			http.MethodGet: d.reading(listOf(d, d.operations())), http.MethodPost: d.writing(eachOf(d, d.operations(), http.StatusCreated, d.begin)),
 		}},
 		{Path: root + "/esim_profiles/operations/inventory/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(fetchOf(d, d.operations(), idKey, d.o.Devices.Operation))}},
 		{Path: root + "/esim_profiles/operations/inventory/{id}/cancel", Methods: map[string]web.Handler{http.MethodPost: d.writing(changeOf(d, d.operations(), idKey, http.StatusOK, d.o.Devices.Cancel))}},
@@ -73,36 +73,12 @@ func orderOf(b *body) (o device.Order, context map[string]any, err error) {
 	return o, context, b.err
 }
 
-// beginOperations starts one operation, or several, each for itself.
-func (d *Door) beginOperations(w http.ResponseWriter, r *web.Request) error {
-	list, array, err := readBodies(r)
+// begin starts the operation that a body asks for.
+func (d *Door) begin(r *web.Request, b *body) (x device.Operation, context map[string]any, err error) {
+	o, context, err := orderOf(b)
 	if err != nil {
-		return err
+		return x, context, err
 	}
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	out := make([]any, len(list))
-	for i, b := range list {
-		o, context, err := orderOf(b)
-		var x device.Operation
-		if err == nil {
-			x, err = d.o.Devices.Begin(r.Context(), by(r), o)
-		}
-		if err != nil && !array {
-			return concerning{err, context}
-		}
-		if err != nil && !isRefusal(err) {
-			return err
-		}
-		if err != nil {
-			out[i] = outcome(err, context)
-			continue
-		}
-		if out[i] = showOperation(x, customer); !array {
-			return web.WriteJSON(w, http.StatusCreated, out[i])
-		}
-	}
-	return writeMany(w, http.StatusCreated, out)
+	x, err = d.o.Devices.Begin(r.Context(), by(r), o)
+	return x, context, err
 }

@@ -75,6 +75,40 @@ func deleteOf[K any](k key[K], remove func(context.Context, device.By, K) error)
 	}
 }
 
+// eachOf does something for each object of a request, each for itself, and tells
+// what came of it in its place. A request of one object that is no array has one
+// answer. do says what names the object in a refusal.
+func eachOf[T any](d *Door, res resource[T], status int, do func(*web.Request, *body) (x T, context map[string]any, err error)) web.Handler {
+	return func(w http.ResponseWriter, r *web.Request) error {
+		list, array, err := readBodies(r)
+		if err != nil {
+			return err
+		}
+		customer, err := d.customer(r.Context(), r.Caller.Account)
+		if err != nil {
+			return err
+		}
+		out := make([]any, len(list))
+		for i, b := range list {
+			x, context, err := do(r, b)
+			_, refusal := fault.As(err)
+			switch {
+			case err != nil && !refusal:
+				return err
+			case err != nil && !array:
+				return concerning{err, context}
+			case err != nil:
+				out[i] = outcome(err, context)
+			case !array:
+				return web.WriteJSON(w, status, res.show(x, customer))
+			default:
+				out[i] = res.show(x, customer)
+			}
+		}
+		return writeMany(w, status, out)
+	}
+}
+
 // putMany stores the records of a request, each for itself, and tells what became
 // of each in its place. read makes of one what put takes, and says what names it
 // in a refusal.

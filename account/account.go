@@ -168,12 +168,12 @@ func (s *Store) SetStatus(ctx context.Context, tx *db.Tx, sid string, to Status)
 // Rename gives an account another name.
 func (s *Store) Rename(ctx context.Context, tx *db.Tx, sid, name string) error {
 	now := s.Now()
-	result, err := tx.ExecContext(ctx, `update account set name = $1, updated_at = $2 where sid = $3`, name, db.Micros(now), sid)
+	n, err := tx.Exec(ctx, `update account set name = $1, updated_at = $2 where sid = $3`, name, db.Micros(now), sid)
 	if err != nil {
 		return fmt.Errorf("store name of %s: %w", sid, err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, fault.New(fault.NotFound, "account %s was not found", sid))
+	if n == 0 {
+		return fault.New(fault.NotFound, "account %s was not found", sid)
 	}
 	return s.events.Append(ctx, tx, event.Event{Kind: "account.renamed", Subject: sid, Account: sid, At: now, Data: map[string]string{"name": name}})
 }
@@ -228,13 +228,13 @@ func (s *Store) RotateToken(ctx context.Context, tx *db.Tx, sid string) (string,
 	token := newSecret()
 	hash := sha256.Sum256([]byte(token))
 	now := s.Now()
-	result, err := tx.ExecContext(ctx, `update account set token_hash = $1, token_sealed = $2, updated_at = $3 where sid = $4`,
+	n, err := tx.Exec(ctx, `update account set token_hash = $1, token_sealed = $2, updated_at = $3 where sid = $4`,
 		hash[:], s.db.Seal(tokenRow(sid), []byte(token)), db.Micros(now), sid)
 	if err != nil {
 		return "", fmt.Errorf("store token of %s: %w", sid, err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return "", errors.Join(err, fault.New(fault.NotFound, "account %s was not found", sid))
+	if n == 0 {
+		return "", fault.New(fault.NotFound, "account %s was not found", sid)
 	}
 	tx.AfterCommit(s.cache.forget)
 	tx.AfterCommit(s.signatures.forget)

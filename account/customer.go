@@ -47,12 +47,12 @@ func (s *Store) Customer(ctx context.Context, q db.Query, account string) (Custo
 // AllowAPIKeys says whether users of an account may have API keys. Keys that
 // there are do not count while they may not.
 func (s *Store) AllowAPIKeys(ctx context.Context, tx *db.Tx, account string, allowed bool) error {
-	result, err := tx.ExecContext(ctx, `update customer set api_keys = $1 where account_sid = $2`, allowed, account)
+	n, err := tx.Exec(ctx, `update customer set api_keys = $1 where account_sid = $2`, allowed, account)
 	if err != nil {
 		return fmt.Errorf("store settings of %s: %w", account, err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, fault.New(fault.NotFound, "account %s was not found", account))
+	if n == 0 {
+		return fault.New(fault.NotFound, "account %s was not found", account)
 	}
 	tx.AfterCommit(s.cache.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "account.api_keys", Subject: account, Account: account, At: s.Now(), Data: map[string]bool{"allowed": allowed}})

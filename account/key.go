@@ -30,11 +30,7 @@ func (s *Store) CreateKey(ctx context.Context, tx *db.Tx, account, name string) 
 
 // DeleteKey withdraws an API key of an account.
 func (s *Store) DeleteKey(ctx context.Context, tx *db.Tx, account, sid string) error {
-	result, err := tx.ExecContext(ctx, `delete from api_key where sid = $1 and account_sid = $2`, sid, account)
-	if err != nil {
-		return fmt.Errorf("delete key %s: %w", sid, err)
-	}
-	n, err := result.RowsAffected()
+	n, err := tx.Exec(ctx, `delete from api_key where sid = $1 and account_sid = $2`, sid, account)
 	if err != nil {
 		return fmt.Errorf("delete key %s: %w", sid, err)
 	}

@@ -116,13 +116,13 @@ func (s *Store) CreateUser(ctx context.Context, tx *db.Tx, u User, password stri
 	}
 	now := s.Now()
 	u.CreatedAt, u.UpdatedAt = now, now
-	result, err := tx.ExecContext(ctx, `insert into login_user (name, account_sid, role, password_hash, password_sealed, created_at, updated_at)
+	n, err := tx.Exec(ctx, `insert into login_user (name, account_sid, role, password_hash, password_sealed, created_at, updated_at)
 		values ($1, $2, $3, $4, $5, $6, $6) on conflict (name) do nothing`, u.Name, u.Account, string(u.Role), hash, sealed, db.Micros(now))
 	if err != nil {
 		return User{}, "", fmt.Errorf("store user %s: %w", u.Name, err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return User{}, "", errors.Join(err, fault.New(fault.Conflict, "there is a user %s: names are taken once in an installation", u.Name))
+	if n == 0 {
+		return User{}, "", fault.New(fault.Conflict, "there is a user %s: names are taken once in an installation", u.Name)
 	}
 	tx.AfterCommit(s.passwords.forgive)
 	return u, password, s.events.Append(ctx, tx, event.Event{Kind: "user.created", Subject: u.Name, Account: u.Account, At: now, Data: map[string]string{"role": string(u.Role)}})

@@ -73,11 +73,7 @@ func (s *Store) UserKeys(ctx context.Context, q db.Query, account, user string) 
 
 // DeleteUserKey withdraws an API key of a user.
 func (s *Store) DeleteUserKey(ctx context.Context, tx *db.Tx, account, user, id string) error {
-	result, err := tx.ExecContext(ctx, `delete from user_key where id = $1 and user_name in (select name from login_user where name = $2 and account_sid = $3)`, id, user, account)
-	if err != nil {
-		return fmt.Errorf("delete API key %.60q: %w", id, err)
-	}
-	n, err := result.RowsAffected()
+	n, err := tx.Exec(ctx, `delete from user_key where id = $1 and user_name in (select name from login_user where name = $2 and account_sid = $3)`, id, user, account)
 	if err != nil {
 		return fmt.Errorf("delete API key %.60q: %w", id, err)
 	}

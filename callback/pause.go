@@ -279,14 +279,10 @@ type Range struct {
 // them, the oldest first, and returns how many these are. Those that are due anyway
 // are left alone.
 func (s *Sender) RedeliverRange(ctx context.Context, tx *db.Tx, account string, r Range, limit int) (int, error) {
-	result, err := tx.ExecContext(ctx, `update callback_delivery set state = 'due', apart = false, due_at = $1, allowed = attempts + 1, updated_at = $1
+	n, err := tx.Exec(ctx, `update callback_delivery set state = 'due', apart = false, due_at = $1, allowed = attempts + 1, updated_at = $1
 		where sid in (select sid from callback_delivery where account = $2 and created_at >= $3 and created_at < $4
 			and state <> 'due' and ($5 = '' or state = $5) and ($6 = '' or subject = $6) order by created_at, sid limit $7)`,
 		db.Micros(s.options.Now()), account, db.Micros(r.From), db.Micros(r.To), string(r.State), r.Subject, limit)
-	if err != nil {
-		return 0, fmt.Errorf("redeliver callbacks of %s: %w", account, err)
-	}
-	n, err := result.RowsAffected()
 	if err != nil {
 		return 0, fmt.Errorf("redeliver callbacks of %s: %w", account, err)
 	}

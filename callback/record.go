@@ -16,12 +16,8 @@ import (
 // parameters and the token are the same, the record goes on.
 func (s *Sender) Redeliver(ctx context.Context, tx *db.Tx, account, sid string) error {
 	now := db.Micros(s.options.Now())
-	result, err := tx.ExecContext(ctx, `update callback_delivery set state = 'due', apart = false, due_at = $1, allowed = attempts + 1, updated_at = $1
+	n, err := tx.Exec(ctx, `update callback_delivery set state = 'due', apart = false, due_at = $1, allowed = attempts + 1, updated_at = $1
 		where sid = $2 and account = $3`, now, sid, account)
-	if err != nil {
-		return fmt.Errorf("redeliver %s: %w", sid, err)
-	}
-	n, err := result.RowsAffected()
 	if err != nil {
 		return fmt.Errorf("redeliver %s: %w", sid, err)
 	}

@@ -36,6 +36,15 @@ func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	return result, err
 }
 
+// Exec is ExecContext for those who ask how many rows a statement has changed.
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 // QueryContext runs a statement that returns rows.
 func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if err := tx.usable(ctx); err != nil {

@@ -74,17 +74,7 @@ func spellings(i ident.ICCID) []string {
 	return all
 }
 
-// checkDigit returns the Luhn digit of ITU-T E.118 for the digits in body.
+// checkDigit is the digit that makes an ICCID of the digits in body.
 func checkDigit(body ident.ICCID) ident.ICCID {
-	sum := 0
-	for i := range len(body) {
-		d := int(body[len(body)-1-i] - '0')
-		if i%2 == 0 {
-			if d *= 2; d > 9 {
-				d -= 9
-			}
-		}
-		sum += d
-	}
-	return ident.ICCID(rune('0' + (10-sum%10)%10))
+	return ident.ICCID(rune(ident.Luhn(string(body))))
 }

@@ -218,11 +218,7 @@ func uuidOf(task string) string {
 
 // exec runs a statement and says what it was for if it fails.
 func exec(ctx context.Context, tx *db.Tx, what, statement string, args ...any) (int64, error) {
-	result, err := tx.ExecContext(ctx, statement, args...)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", what, err)
-	}
-	n, err := result.RowsAffected()
+	n, err := tx.Exec(ctx, statement, args...)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}

@@ -55,16 +55,9 @@ func New(d *db.DB) *Log {
 
 // Append records an event as part of the transaction.
 func (l *Log) Append(ctx context.Context, tx *db.Tx, e Event) error {
-	data := []byte("{}")
-	if e.Data != nil {
-		var err error
-		if data, err = json.Marshal(e.Data); err != nil {
-			return fmt.Errorf("event %s of %s: %w", e.Kind, e.Subject, err)
-		}
-	}
-	at := e.At
-	if at.IsZero() {
-		at = l.Now()
+	row, err := l.row(e)
+	if err != nil {
+		return err
 	}
 	statement := insertSQLite
 	if tx.Postgres() {
@@ -76,12 +69,8 @@ func (l *Log) Append(ctx context.Context, tx *db.Tx, e Event) error {
 		if err != nil {
 			return fmt.Errorf("record %s of %s: %w", e.Kind, e.Subject, err)
 		}
-		result, err := tx.ExecContext(ctx, statement, id, e.Kind, e.Subject, e.Account, db.Micros(at),
-			string(data), e.Evidence, e.EvidenceKind)
-		if err != nil {
-			return fmt.Errorf("record %s of %s: %w", e.Kind, e.Subject, err)
-		}
-		n, err := result.RowsAffected()
+		row[0] = id
+		n, err := tx.Exec(ctx, statement, row...)
 		if err != nil {
 			return fmt.Errorf("record %s of %s: %w", e.Kind, e.Subject, err)
 		}
@@ -92,6 +81,22 @@ func (l *Log) Append(ctx context.Context, tx *db.Tx, e Event) error {
 		}
 	}
 	return fmt.Errorf("record %s of %s: no free number", e.Kind, e.Subject)
+}
+
+// row is an event as it is stored, without its number, which is the first value.
+func (l *Log) row(e Event) ([]any, error) {
+	data := []byte("{}")
+	if e.Data != nil {
+		var err error
+		if data, err = json.Marshal(e.Data); err != nil {
+			return nil, fmt.Errorf("event %s of %s: %w", e.Kind, e.Subject, err)
+		}
+	}
+	at := e.At
+	if at.IsZero() {
+		at = l.Now()
+	}
+	return []any{int64(0), e.Kind, e.Subject, e.Account, db.Micros(at), string(data), e.Evidence, e.EvidenceKind}, nil
 }
 
 // The transaction's number tells the feed on PostgreSQL what was committed

@@ -3,7 +3,6 @@ package event
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -15,18 +14,11 @@ import (
 func (l *Log) AppendMany(ctx context.Context, tx *db.Tx, events []Event) error {
 	rows := make([][]any, len(events))
 	for i, e := range events {
-		data := []byte("{}")
-		if e.Data != nil {
-			var err error
-			if data, err = json.Marshal(e.Data); err != nil {
-				return fmt.Errorf("event %s of %s: %w", e.Kind, e.Subject, err)
-			}
+		row, err := l.row(e)
+		if err != nil {
+			return err
 		}
-		at := e.At
-		if at.IsZero() {
-			at = l.Now()
-		}
-		rows[i] = []any{int64(0), e.Kind, e.Subject, e.Account, db.Micros(at), string(data), e.Evidence, e.EvidenceKind}
+		rows[i] = row
 	}
 	statement := insertManySQLite
 	if tx.Postgres() {

@@ -85,7 +85,7 @@ func ParseICCID(s string) (ICCID, error) {
 	if (len(s) != 19 && len(s) != 20) || !digits(s) {
 		return "", fmt.Errorf("an ICCID is 19 or 20 decimal digits; this has %d characters", len(s))
 	}
-	if want := luhn(s[:len(s)-1]); s[len(s)-1] != want {
+	if want := Luhn(s[:len(s)-1]); s[len(s)-1] != want {
 		return "", fmt.Errorf("ICCID %s has a wrong check digit: it should end in %c", s, want)
 	}
 	return ICCID(s), nil
@@ -96,11 +96,12 @@ func NewICCID(body string) (ICCID, error) {
 	if (len(body) != 18 && len(body) != 19) || !digits(body) {
 		return "", fmt.Errorf("an ICCID is made from 18 or 19 decimal digits; this has %d characters", len(body))
 	}
-	return ICCID(body + string(luhn(body))), nil
+	return ICCID(body + string(Luhn(body))), nil
 }
 
-// luhn returns the check digit for the digits in body.
-func luhn(body string) byte {
+// Luhn returns the check digit of ITU-T E.118 for the digits in body, as ICCIDs
+// and IMEIs have it at their end.
+func Luhn(body string) byte {
 	sum := 0
 	for i := range len(body) {
 		d := int(body[len(body)-1-i] - '0')

@@ -18,7 +18,7 @@ const armCompact tlv.Tag = 0xA2
 
 // compactArm returns the compact arm of a message, or false when it is whole.
 func compactArm(der []byte, tag tlv.Tag) (tlv.Element, bool, error) {
-	arm, err := choice(der, tag)
+	arm, err := tlv.ParseChoice(der, tag)
 	return arm, err == nil && arm.Tag == armCompact, err
 }
 
@@ -126,7 +126,7 @@ func replaceResource(info2, resource []byte) ([]byte, error) {
 // CompactAuthenticate is the way back, for the IPA: context and certificates are
 // left out where the eIM has them.
 func CompactAuthenticate(der []byte, eimHasContext, eimHasCertificates bool) ([]byte, error) {
-	arm, err := choice(der, rsp.TagAuthenticateServer)
+	arm, err := tlv.ParseChoice(der, rsp.TagAuthenticateServer)
 	if err != nil || arm.Tag != 0xA0 {
 		return der, wrap("read AuthenticateServerResponse", err)
 	}
@@ -199,7 +199,7 @@ func ExpandPrepare(der []byte, kept PrepareParts) ([]byte, error) {
 
 // CompactPrepare is the way back, for the IPA.
 func CompactPrepare(der []byte, eimHasCode bool) ([]byte, error) {
-	arm, err := choice(der, rsp.TagPrepareDownload)
+	arm, err := tlv.ParseChoice(der, rsp.TagPrepareDownload)
 	if err != nil || arm.Tag != 0xA0 {
 		return der, wrap("read PrepareDownloadResponse", err)
 	}

@@ -77,7 +77,7 @@ func ParseEimConfigurations(der []byte) ([]EimConfiguration, error) {
 }
 
 func readConfigurations(der []byte, tag tlv.Tag) ([]EimConfiguration, error) {
-	arm, err := choice(der, tag)
+	arm, err := tlv.ParseChoice(der, tag)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (p *AddInitialEimResult) Append(dst []byte) []byte {
 
 // ParseAddInitialEimResult reads the answer.
 func ParseAddInitialEimResult(der []byte) (*AddInitialEimResult, error) {
-	arm, err := choice(der, TagAddInitialEim)
+	arm, err := tlv.ParseChoice(der, TagAddInitialEim)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (p *Certs) Append(dst []byte) []byte {
 
 // ParseCerts reads the answer to GetCerts.
 func ParseCerts(der []byte) (*Certs, error) {
-	arm, err := choice(der, TagGetCerts)
+	arm, err := tlv.ParseChoice(der, TagGetCerts)
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +298,7 @@ func AppendResults(dst []byte, raw [][]byte) []byte {
 // ParseResults reads the answer: package results, BF51. The error is a
 // [*rsp.ListError] when the eUICC refused.
 func ParseResults(der []byte) ([][]byte, error) {
-	arm, err := choice(der, rsp.TagRetrieveNotifications)
+	arm, err := tlv.ParseChoice(der, rsp.TagRetrieveNotifications)
 	if err != nil {
 		return nil, err
 	}
@@ -411,7 +411,7 @@ func AppendConnectivityParameters(dst, http []byte) []byte {
 // ParseConnectivityParameters reads the answer. The error is a [*rsp.ListError]
 // when there are none (1).
 func ParseConnectivityParameters(der []byte) (http []byte, err error) {
-	arm, err := choice(der, TagConnectivityParameters)
+	arm, err := tlv.ParseChoice(der, TagConnectivityParameters)
 	if err != nil {
 		return nil, err
 	}

@@ -216,19 +216,6 @@ func untagged(r *tlv.Reader) string {
 	return string(r.Value(tag))
 }
 
-// choice reads an element that holds exactly one arm.
-func choice(der []byte, tag tlv.Tag) (tlv.Element, error) {
-	e, err := tlv.ParseTag(der, tag)
-	if err != nil {
-		return tlv.Element{}, err
-	}
-	arm, err := tlv.Parse(e.Value)
-	if err != nil {
-		return tlv.Element{}, fmt.Errorf("read %s: %w", tag, err)
-	}
-	return arm, nil
-}
-
 // elements splits what is left of a reader, at most limit elements.
 func elements(r *tlv.Reader, limit int) []tlv.Element {
 	var out []tlv.Element

@@ -145,7 +145,7 @@ func VerifyPackageResult(der []byte, key *pki.PublicKey, token *int64) (*Package
 // plain SEQUENCE are understood: results have a sequence number, signed errors
 // none, and unsigned ones begin with the eIM's name.
 func resultArm(der []byte) (tlv.Element, error) {
-	arm, err := choice(der, TagPackage)
+	arm, err := tlv.ParseChoice(der, TagPackage)
 	if err != nil {
 		return arm, fmt.Errorf("read eUICC package result: %w", err)
 	}

@@ -52,17 +52,7 @@ func NewPlan(seed uint64, number int, life uint64, prefix string, rates Rates) (
 // digit. 3GPP TS 23.003, 6.2.1.
 func imei(seed uint64, number int) string {
 	body := fmt.Sprintf("00101%03d%06d", mix(seed+1)%1000, number%1e6)
-	sum := 0
-	for i := range len(body) {
-		d := int(body[len(body)-1-i] - '0')
-		if i%2 == 0 {
-			if d *= 2; d > 9 {
-				d -= 9
-			}
-		}
-		sum += d
-	}
-	return fmt.Sprintf("%s%d", body, (10-sum%10)%10)
+	return body + string(rune(ident.Luhn(body)))
 }
 
 // Has reports whether the device has a lasting fault.

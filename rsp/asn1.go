@@ -71,7 +71,7 @@ func ASN1Failure(function tlv.Tag, number int64) *Failure {
 // ParseASN1Request reads a request of the ASN.1 binding. The result is a
 // pointer to one of the request types of the JSON binding.
 func ParseASN1Request(body []byte) (any, error) {
-	function, err := parseChoice(body, tagBinding)
+	function, err := tlv.ParseChoice(body, tagBinding)
 	if err != nil {
 		return nil, fmt.Errorf("read request: %w", err)
 	}
@@ -196,7 +196,7 @@ func appendAnswer(dst []byte, tag tlv.Tag, header ResponseHeader, ok func([]byte
 // ParseASN1Response reads an answer. The result is a pointer to one of the
 // answer types of the JSON binding, with the header that the number stands for.
 func ParseASN1Response(body []byte) (any, error) {
-	function, err := parseChoice(body, tagBinding)
+	function, err := tlv.ParseChoice(body, tagBinding)
 	if err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
 	}

@@ -179,7 +179,7 @@ func AppendAuthenticateServerError(dst []byte, id TransactionID, reason Authenti
 
 // ParseAuthenticateServerResponse reads the answer.
 func ParseAuthenticateServerResponse(der []byte) (*AuthenticateServerResponse, error) {
-	arm, err := parseChoice(der, TagAuthenticateServer)
+	arm, err := tlv.ParseChoice(der, TagAuthenticateServer)
 	if err != nil {
 		return nil, err
 	}
@@ -268,19 +268,6 @@ func transactionID(r *tlv.Reader, tag tlv.Tag) TransactionID {
 		r.Fail(err)
 	}
 	return id
-}
-
-// parseChoice reads an element that holds exactly one arm of a CHOICE.
-func parseChoice(der []byte, tag tlv.Tag) (tlv.Element, error) {
-	e, err := tlv.ParseTag(der, tag)
-	if err != nil {
-		return tlv.Element{}, err
-	}
-	arm, err := tlv.Parse(e.Value)
-	if err != nil {
-		return tlv.Element{}, fmt.Errorf("read %s: %w", tag, err)
-	}
-	return arm, nil
 }
 
 // appendError appends the arm A1{80 transactionId, 02 code}.

@@ -95,7 +95,7 @@ func AppendCancelSessionError(dst []byte, code int64) []byte {
 
 // ParseCancelSessionResponse reads the answer.
 func ParseCancelSessionResponse(der []byte) (*CancelSessionResponse, error) {
-	arm, err := parseChoice(der, TagCancelSession)
+	arm, err := tlv.ParseChoice(der, TagCancelSession)
 	if err != nil {
 		return nil, err
 	}

@@ -176,7 +176,7 @@ func AppendPrepareDownloadError(dst []byte, id TransactionID, reason DownloadErr
 
 // ParsePrepareDownloadResponse reads the answer.
 func ParsePrepareDownloadResponse(der []byte) (*PrepareDownloadResponse, error) {
-	arm, err := parseChoice(der, TagPrepareDownload)
+	arm, err := tlv.ParseChoice(der, TagPrepareDownload)
 	if err != nil {
 		return nil, err
 	}

@@ -281,7 +281,7 @@ func (e *ListError) Error() string { return fmt.Sprintf("function %s failed with
 
 // list returns a reader of the items of a list function's answer.
 func list(der []byte, tag tlv.Tag) (tlv.Reader, error) {
-	arm, err := parseChoice(der, tag)
+	arm, err := tlv.ParseChoice(der, tag)
 	if err != nil {
 		return tlv.Reader{}, err
 	}
@@ -361,7 +361,7 @@ func AppendDeleteProfile(dst []byte, s Selector) []byte {
 
 // ParseDeleteProfile reads the request.
 func ParseDeleteProfile(der []byte) (Selector, error) {
-	arm, err := parseChoice(der, TagDeleteProfile)
+	arm, err := tlv.ParseChoice(der, TagDeleteProfile)
 	if err != nil {
 		return Selector{}, err
 	}

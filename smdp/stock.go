@@ -243,12 +243,8 @@ func (l *load) flush(ctx context.Context) error {
 			for _, r := range chunk {
 				args = append(args, r.args...)
 			}
-			result, err := tx.ExecContext(ctx, `insert into profile (iccid, profile_type, batch, owner, imsi, msisdn, secrets, updated_at, state)
+			n, err := tx.Exec(ctx, `insert into profile (iccid, profile_type, batch, owner, imsi, msisdn, secrets, updated_at, state)
 				values `+stockTuples(len(chunk))+` on conflict (iccid) do nothing`, args...)
-			if err != nil {
-				return err
-			}
-			n, err := result.RowsAffected()
 			if err != nil {
 				return err
 			}

@@ -180,6 +180,20 @@ func ParseTag(b []byte, tag Tag) (Element, error) {
 	return e, nil
 }
 
+// ParseChoice reads an element with the given tag that holds exactly one arm of a
+// CHOICE, and returns the arm.
+func ParseChoice(b []byte, tag Tag) (Element, error) {
+	e, err := ParseTag(b, tag)
+	if err != nil {
+		return Element{}, err
+	}
+	arm, err := Parse(e.Value)
+	if err != nil {
+		return Element{}, fmt.Errorf("read %s: %w", tag, err)
+	}
+	return arm, nil
+}
+
 // Walk calls visit for every element of b in order, parents first, with its
 // depth from 0. It returns the first error of reading or of visit. Use it on
 // foreign bytes that are to be kept or shown as a tree: afterwards every

@@ -245,7 +245,7 @@ func (a *agent) enrolNow(ctx context.Context) error {
 		}
 		return fmt.Errorf("enrol: %w", err)
 	}
-	m := memory{Server: a.Server, DeviceID: p.DeviceID, Token: p.Token, EID: a.chip.EID(), Kind: a.kind, Esipa: p.Esipa, Poll: p.Poll}
+	m := memory{Server: a.Server, DeviceID: p.DeviceID, Token: p.Token, EID: a.chip.EID(), Kind: a.kind, ESipa: p.ESipa, Poll: p.Poll}
 	for _, e := range p.Eims {
 		if e.EID == m.EID {
 			m.Eim = e.Eim
@@ -315,8 +315,8 @@ func (a *agent) assistant(config *iot.EimConfiguration) (*ipa.IPA, error) {
 			return nil, err
 		}
 		client.JSON = a.JSON
-		if c.ID == config.ID && a.memory.Esipa != "" {
-			client.URL = a.memory.Esipa
+		if c.ID == config.ID && a.memory.ESipa != "" {
+			client.URL = a.memory.ESipa
 		}
 		return client, nil
 	}

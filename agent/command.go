@@ -24,7 +24,7 @@ import (
 type Command struct {
 	Server string   `help:"Address of the server's API." placeholder:"URL"`
 	Eim    string   `name:"eim" type:"existingfile" help:"Configuration of an eIM that is no Godwit server's (EimConfigurationData, DER or base64), in place of --server: nothing is enrolled or reported there." placeholder:"FILE"`
-	Esipa  string   `help:"Where that eIM is reached. Default: https:// and the FQDN in its configuration." placeholder:"URL"`
+	ESipa  string   `name:"esipa" help:"Where that eIM is reached. Default: https:// and the FQDN in its configuration." placeholder:"URL"`
 	Card   string   `required:"" help:"Way to the eUICC: at:/dev/ttyUSB2, pcsc:READER, exec:PROGRAM, euicc:DIR." placeholder:"WAY"`
 	State  string   `help:"Directory for what the agent must not lose." type:"path" default:"/var/lib/godwit-agent" placeholder:"DIR"`
 	CA     []string `name:"ca" type:"existingfile" help:"Certificates, PEM, of CIs and authorities whose servers are accepted, beside those of the system." placeholder:"FILE"`
@@ -114,12 +114,12 @@ func (c *Command) check() error {
 // checkServer finds what is wrong with the address of the server or the eIM.
 func (c *Command) checkServer() error {
 	if c.Eim != "" {
-		u, err := url.Parse(c.Esipa)
-		if err != nil || c.Esipa != "" && (u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-			return fmt.Errorf("--esipa: the address of an eIM begins with https://, not %q", c.Esipa)
+		u, err := url.Parse(c.ESipa)
+		if err != nil || c.ESipa != "" && (u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("--esipa: the address of an eIM begins with https://, not %q", c.ESipa)
 		}
 		if u.Scheme == "http" && !c.AllowHTTP && !loopback(u.Hostname()) {
-			return fmt.Errorf("--esipa: %s could be changed by everybody on the way: use https, or say --allow-http", c.Esipa)
+			return fmt.Errorf("--esipa: %s could be changed by everybody on the way: use https, or say --allow-http", c.ESipa)
 		}
 		return nil
 	}

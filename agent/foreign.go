@@ -23,10 +23,10 @@ func (a *agent) foreign() error {
 	if a.kind != "iot" {
 		return &settingError{"--eim: the eUICC does not speak SGP.32, and only our own eIM knows the agent's word for its"}
 	}
-	if a.Esipa == "" && config.FQDN == "" {
+	if a.ESipa == "" && config.FQDN == "" {
 		return &settingError{"--eim: the configuration does not say where the eIM is: give --esipa"}
 	}
-	m := memory{EID: a.chip.EID(), Kind: a.kind, Esipa: strings.TrimSuffix(a.Esipa, "/"), Eim: config.Append(nil)}
+	m := memory{EID: a.chip.EID(), Kind: a.kind, ESipa: strings.TrimSuffix(a.ESipa, "/"), Eim: config.Append(nil)}
 	if err := a.state.save(m); err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ type enrolled struct {
 	DeviceID string `json:"device_id"`
 	Token    string `json:"token"`
 	Poll     int    `json:"poll_seconds"`
-	Esipa    string `json:"esipa_url"`
+	ESipa    string `json:"esipa_url"`
 	Eims     []struct {
 		EID ident.EID `json:"eid"`
 		Eim []byte    `json:"eim"`

@@ -32,7 +32,7 @@ type memory struct {
 	Token    string    `json:"token"`
 	EID      ident.EID `json:"eid"`
 	Kind     string    `json:"kind"`
-	Esipa    string    `json:"esipa_url"`
+	ESipa    string    `json:"esipa_url"`
 	Poll     int       `json:"poll_seconds"`
 	Eim      []byte    `json:"eim"` // EimConfigurationData, DER
 }

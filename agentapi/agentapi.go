@@ -82,8 +82,8 @@ type Options struct {
 	// Basic or the headers of an API key. It returns false for a request that has
 	// neither, or whose Basic credentials are those of a device.
 	User func(r *http.Request) (by By, is bool, err error)
-	// Esipa tells agents where the eIM is: its URL without a path.
-	Esipa string
+	// ESipa tells agents where the eIM is: its URL without a path.
+	ESipa string
 	// Poll is how often agents are to ask the eIM; [DefaultPoll] if zero.
 	Poll time.Duration
 	Now  func() time.Time // time.Now if nil

@@ -31,7 +31,7 @@ type enrolAnswer struct {
 	DeviceID string   `json:"device_id"`
 	Token    string   `json:"token"`
 	Poll     int      `json:"poll_seconds"`
-	Esipa    string   `json:"esipa_url"`
+	ESipa    string   `json:"esipa_url"`
 	Eims     []eimFor `json:"eims"`
 }
 
@@ -70,7 +70,7 @@ func (d *Door) enrol(w http.ResponseWriter, r *http.Request) (any, error) {
 			return nil, fault.Field("device_id", "the credentials are those of device %s, not of %.60q", id, q.DeviceID)
 		}
 	}
-	answer := enrolAnswer{DeviceID: id, Poll: int(d.o.Poll / time.Second), Esipa: d.o.Esipa}
+	answer := enrolAnswer{DeviceID: id, Poll: int(d.o.Poll / time.Second), ESipa: d.o.ESipa}
 	err = d.o.DB.Write(r.Context(), func(tx *db.Tx) error {
 		answer.Eims = nil
 		if err := d.o.Devices.Put(r.Context(), tx, who.By, id, device); err != nil {

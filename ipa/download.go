@@ -126,7 +126,7 @@ func final(err error) bool {
 	if _, ok := errors.AsType[*lpa.CheckError](err); ok {
 		return true
 	}
-	if _, ok := errors.AsType[*EsipaError](err); ok {
+	if _, ok := errors.AsType[*ESipaError](err); ok {
 		return true
 	}
 	if e, ok := errors.AsType[*lpa.ProtocolError](err); ok {

@@ -59,13 +59,13 @@ func NewClient(c *iot.EimConfiguration, t Trust) (*Client, error) {
 	return &Client{URL: "https://" + c.FQDN, HTTP: client}, nil
 }
 
-// An EsipaError is a refusal of the eIM: the number that a function answered with.
-type EsipaError struct {
+// An ESipaError is a refusal of the eIM: the number that a function answered with.
+type ESipaError struct {
 	Function string // as SGP.32 calls it
 	Code     int64
 }
 
-func (e *EsipaError) Error() string {
+func (e *ESipaError) Error() string {
 	if entry, ok := explain.ESipa(e.Function, int(e.Code)); ok {
 		return fmt.Sprintf("the eIM refused %s: %s (%d)", e.Function, entry.Title, e.Code)
 	}
@@ -74,7 +74,7 @@ func (e *EsipaError) Error() string {
 
 // answered reports whether an error came from the eIM: the way to it is there.
 func answered(err error) bool {
-	if _, ok := errors.AsType[*EsipaError](err); ok {
+	if _, ok := errors.AsType[*ESipaError](err); ok {
 		return true
 	}
 	if _, ok := errors.AsType[*lpa.ProtocolError](err); ok {
@@ -87,19 +87,19 @@ func answered(err error) bool {
 // judged reports whether an error is the eIM's verdict on what it was sent, which
 // the same message will get again: a number, or an HTTP status that says so.
 func judged(err error) bool {
-	if _, ok := errors.AsType[*EsipaError](err); ok {
+	if _, ok := errors.AsType[*ESipaError](err); ok {
 		return true
 	}
 	e, ok := errors.AsType[*lpa.ProtocolError](err)
 	return ok && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests
 }
 
-// GetEimPackage asks for the next package. The error is an [*EsipaError] when the
+// GetEimPackage asks for the next package. The error is an [*ESipaError] when the
 // eIM has none and says another reason than that nothing waits.
 func (c *Client) GetEimPackage(ctx context.Context, q *iot.GetEimPackageRequest) (*iot.GetEimPackageResponse, error) {
 	p, err := call[iot.GetEimPackageResponse](ctx, c, q, maxAnswer)
 	if err == nil && p.Error != 0 && p.Error != iot.EimNoPackage {
-		return nil, &EsipaError{"GetEimPackage", p.Error}
+		return nil, &ESipaError{"GetEimPackage", p.Error}
 	}
 	return p, err
 }
@@ -111,7 +111,7 @@ func (c *Client) ProvideEimPackageResult(ctx context.Context, q *iot.ProvideEimP
 		return nil, err
 	}
 	if p.Error != 0 {
-		return nil, &EsipaError{"ProvideEimPackageResult", p.Error}
+		return nil, &ESipaError{"ProvideEimPackageResult", p.Error}
 	}
 	return p.Acknowledged, nil
 }

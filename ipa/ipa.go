@@ -178,7 +178,7 @@ func (p *IPA) step(s Step, about string, run func() error) error {
 // Explain returns what is known about the code at the root of err: cause, who must
 // act, next step.
 func Explain(err error) (explain.Entry, bool) {
-	if e, ok := errors.AsType[*EsipaError](err); ok {
+	if e, ok := errors.AsType[*ESipaError](err); ok {
 		return explain.ESipa(e.Function, int(e.Code))
 	}
 	return lpa.Explain(err)

@@ -327,7 +327,7 @@ func TestEimRefuses(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.eim.unknown = true
 		_, err := w.device.Poll(context.Background())
-		if e, ok := errors.AsType[*ipa.EsipaError](err); !ok || e.Code != iot.EimEIDNotFound {
+		if e, ok := errors.AsType[*ipa.ESipaError](err); !ok || e.Code != iot.EimEIDNotFound {
 			t.Errorf("error %v", err)
 		}
 		if entry, ok := ipa.Explain(err); !ok || entry.Next == "" {

@@ -27,7 +27,7 @@ func refused(function string, tag tlv.Tag, r *iot.Refused) error {
 	if f := rsp.ASN1Failure(tag, r.Error); f.StatusCode != rsp.ExecutionFailed {
 		return f
 	}
-	return &EsipaError{function, r.Error}
+	return &ESipaError{function, r.Error}
 }
 
 func (r *relay) InitiateAuthentication(ctx context.Context, q *rsp.InitiateAuthenticationRequest) (*lpa.Proof, error) {

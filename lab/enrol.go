@@ -23,7 +23,7 @@ import (
 type agent struct {
 	DeviceID string `json:"device_id"`
 	Token    string `json:"token"`
-	Esipa    string `json:"esipa_url"`
+	ESipa    string `json:"esipa_url"`
 	Eim      []byte `json:"eim"` // EimConfigurationData, DER
 }
 
@@ -77,7 +77,7 @@ func (d *Device) enrol(ctx context.Context) error {
 			answer.agent.Eim = e.Eim
 		}
 	}
-	if answer.DeviceID == "" || answer.Esipa == "" || answer.Eim == nil {
+	if answer.DeviceID == "" || answer.ESipa == "" || answer.Eim == nil {
 		return errors.New("the server's answer names no device, no eIM or none for the eUICC")
 	}
 	document, err := json.Marshal(answer.agent)
@@ -185,7 +185,7 @@ func (l *Lab) esipa(d *Device) (*ipa.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := d.agent.Esipa + "\x00" + string(config.TLSPublicKey) + "\x00" + string(config.TLSCertificate)
+	key := d.agent.ESipa + "\x00" + string(config.TLSPublicKey) + "\x00" + string(config.TLSCertificate)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	base := l.eims[key]
@@ -199,5 +199,5 @@ func (l *Lab) esipa(d *Device) (*ipa.Client, error) {
 		base = client.Transport
 		l.eims[key] = base
 	}
-	return &ipa.Client{URL: d.agent.Esipa, HTTP: d.client(base)}, nil
+	return &ipa.Client{URL: d.agent.ESipa, HTTP: d.client(base)}, nil
 }

@@ -36,7 +36,7 @@ func (a *app) joinField(ctx context.Context) error {
 	a.devices.Register()
 	a.agents = agentapi.New(agentapi.Options{
 		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
-		Esipa: esipaURL(a.settings), Poll: a.settings.Field.PollInterval,
+		ESipa: esipaURL(a.settings), Poll: a.settings.Field.PollInterval,
 	})
 	a.remote = remote.New(remote.Options{
 		DB: a.db, Accounts: a.accounts, Devices: a.devices, Events: a.events,

@@ -67,26 +67,25 @@ func New(o Options) *web.Door {
 	}
 }
 
+// codes are the codes of that API's refusals.
+var codes = map[fault.Kind]int{
+	fault.Internal:     20500,
+	fault.Invalid:      20001,
+	fault.Unauthorized: 20003,
+	fault.Forbidden:    20003,
+	fault.NotFound:     20404,
+	fault.Conflict:     20409,
+	fault.TooMany:      20429,
+	fault.Unavailable:  20503,
+}
+
 func render(w http.ResponseWriter, _ *web.Request, refusal *fault.Error, _ []*fault.Error) {
-	status, code := http.StatusInternalServerError, 20500
-	switch {
-	case refusal.Code == web.MethodNotAllowed:
-		status, code = http.StatusMethodNotAllowed, refusal.Code
-	case refusal.Kind == fault.Invalid:
-		status, code = http.StatusBadRequest, 20001
-	case refusal.Kind == fault.Unauthorized:
-		status, code = http.StatusUnauthorized, 20003
+	status, code := web.Status(refusal), codes[refusal.Kind]
+	if refusal.Code == web.MethodNotAllowed {
+		code = refusal.Code
+	}
+	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="Accounts API"`)
-	case refusal.Kind == fault.Forbidden:
-		status, code = http.StatusForbidden, 20003
-	case refusal.Kind == fault.NotFound:
-		status, code = http.StatusNotFound, 20404
-	case refusal.Kind == fault.Conflict:
-		status, code = http.StatusConflict, 20409
-	case refusal.Kind == fault.TooMany:
-		status, code = http.StatusTooManyRequests, 20429
-	case refusal.Kind == fault.Unavailable:
-		status, code = http.StatusServiceUnavailable, 20503
 	}
 	_ = web.WriteJSON(w, status, map[string]any{
 		"status": status, "code": code, "message": refusal.Error(), "more_info": "https://www.twilio.com/docs/errors/" + strconv.Itoa(code),

@@ -128,27 +128,23 @@ func render(link string) func(http.ResponseWriter, *web.Request, *fault.Error, [
 	}
 }
 
+// codes are the codes of these services' refusals.
+var codes = map[fault.Kind]int{
+	fault.Internal:     20500,
+	fault.Invalid:      20001,
+	fault.Unauthorized: 20003,
+	fault.Forbidden:    30010,
+	fault.NotFound:     20404,
+	fault.Conflict:     20409,
+	fault.TooMany:      20429,
+	fault.Unavailable:  20503,
+}
+
 func statusOf(f *fault.Error) (status, code int) {
 	if f.Code == web.MethodNotAllowed {
-		return http.StatusMethodNotAllowed, f.Code
+		return web.Status(f), f.Code
 	}
-	switch f.Kind {
-	case fault.Invalid:
-		return http.StatusBadRequest, 20001
-	case fault.Unauthorized:
-		return http.StatusUnauthorized, 20003
-	case fault.Forbidden:
-		return http.StatusForbidden, 30010
-	case fault.NotFound:
-		return http.StatusNotFound, 20404
-	case fault.Conflict:
-		return http.StatusConflict, 20409
-	case fault.TooMany:
-		return http.StatusTooManyRequests, 20429
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable, 20503
-	}
-	return http.StatusInternalServerError, 20500
+	return web.Status(f), codes[f.Kind]
 }
 
 // readJSON reads a request's body. Members that are not known are refused where

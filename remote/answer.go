@@ -18,30 +18,6 @@ type failureJSON struct {
 	Context map[string]any `json:"error_context,omitempty"`
 }
 
-// statusOf maps a refusal to a status of HTTP.
-func statusOf(refusal *fault.Error) int {
-	if refusal.Code == web.MethodNotAllowed {
-		return http.StatusMethodNotAllowed
-	}
-	switch refusal.Kind {
-	case fault.Invalid:
-		return http.StatusBadRequest
-	case fault.Unauthorized:
-		return http.StatusUnauthorized
-	case fault.Forbidden:
-		return http.StatusForbidden
-	case fault.NotFound:
-		return http.StatusNotFound
-	case fault.Conflict:
-		return http.StatusConflict
-	case fault.TooMany:
-		return http.StatusTooManyRequests
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusInternalServerError
-}
-
 // verbs begin the texts that make a sentence with the field before them.
 var verbs = []string{"must ", "is ", "has ", "of ", "belongs ", "cannot "}
 
@@ -52,7 +28,7 @@ func failure(refusal *fault.Error, context map[string]any) failureJSON {
 	if refusal.Field != "" && slices.ContainsFunc(verbs, func(v string) bool { return strings.HasPrefix(refusal.Message, v) }) {
 		message = refusal.Field + " " + refusal.Message
 	}
-	return failureJSON{Status: statusOf(refusal), Message: message, Context: context}
+	return failureJSON{Status: web.Status(refusal), Message: message, Context: context}
 }
 
 func writeFailure(w http.ResponseWriter, refusal *fault.Error, context map[string]any) error {

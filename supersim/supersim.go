@@ -197,32 +197,28 @@ func render(w http.ResponseWriter, r *web.Request, refusal *fault.Error, all []*
 	_ = web.WriteJSON(w, status, f) // a failure is made of numbers and text: it can be written
 }
 
+// codes are the codes of refusals that bring none.
+var codes = map[fault.Kind]int{
+	fault.Internal:     codeInternal,
+	fault.Invalid:      codeParameter,
+	fault.Unauthorized: codeCredentials,
+	fault.Forbidden:    codeCredentials,
+	fault.NotFound:     codeNotFound,
+	fault.Conflict:     codeConflict,
+	fault.TooMany:      codeTooMany,
+	fault.Unavailable:  codeUnavailable,
+}
+
 // statusOf returns the HTTP status and the code of a refusal. Codes of the
 // catalogue come with status 400, whatever the reason.
 func statusOf(f *fault.Error) (status, code int) {
-	switch {
-	case f.Code == web.MethodNotAllowed:
-		return http.StatusMethodNotAllowed, f.Code
-	case f.Code != 0:
-		return http.StatusBadRequest, f.Code
+	switch f.Code {
+	case 0:
+		return web.Status(f), codes[f.Kind]
+	case web.MethodNotAllowed:
+		return web.Status(f), f.Code
 	}
-	switch f.Kind {
-	case fault.Invalid:
-		return http.StatusBadRequest, codeParameter
-	case fault.Unauthorized:
-		return http.StatusUnauthorized, codeCredentials
-	case fault.Forbidden:
-		return http.StatusForbidden, codeCredentials
-	case fault.NotFound:
-		return http.StatusNotFound, codeNotFound
-	case fault.Conflict:
-		return http.StatusConflict, codeConflict
-	case fault.TooMany:
-		return http.StatusTooManyRequests, codeTooMany
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable, codeUnavailable
-	}
-	return http.StatusInternalServerError, codeInternal
+	return http.StatusBadRequest, f.Code
 }
 
 // inPath turns the refusal of a reference in the path into the one for an

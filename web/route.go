@@ -74,6 +74,25 @@ func (routes Routes) Allowed(u *url.URL) []string {
 // MethodNotAllowed is the code of the refusal of a method on a known path.
 const MethodNotAllowed = 20004
 
+var statuses = map[fault.Kind]int{
+	fault.Internal:     http.StatusInternalServerError,
+	fault.Invalid:      http.StatusBadRequest,
+	fault.Unauthorized: http.StatusUnauthorized,
+	fault.Forbidden:    http.StatusForbidden,
+	fault.NotFound:     http.StatusNotFound,
+	fault.Conflict:     http.StatusConflict,
+	fault.TooMany:      http.StatusTooManyRequests,
+	fault.Unavailable:  http.StatusServiceUnavailable,
+}
+
+// Status returns the HTTP status of a refusal.
+func Status(refusal *fault.Error) int {
+	if refusal.Code == MethodNotAllowed {
+		return http.StatusMethodNotAllowed
+	}
+	return statuses[refusal.Kind]
+}
+
 // NotFound is the refusal of a path that names nothing. The text leaves out the
 // version at the path's beginning, as the hosted service does.
 func NotFound(r *Request) error {

@@ -21,14 +21,14 @@ var doors = []string{"supersim", "coreapi", "kore", "remote"}
 // A source is what the tests need to know of a door's source.
 type source struct {
 	functions map[string]*ast.FuncDecl
-	handlers  map[string]string   // "GET /v1/Things/{}" → name of the handler
+	handlers  map[string]ast.Expr // "GET /v1/Things/{}" → its handler
 	answers   map[string][]string // struct → names of its properties, sorted
 	constants map[string]string
 }
 
 func readSource(t *testing.T, door string) source {
 	t.Helper()
-	s := source{map[string]*ast.FuncDecl{}, map[string]string{}, map[string][]string{}, map[string]string{}}
+	s := source{map[string]*ast.FuncDecl{}, map[string]ast.Expr{}, map[string][]string{}, map[string]string{}}
 	files, err := filepath.Glob(filepath.Join("..", door, "*.go"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no source of %s: %v", door, err)
@@ -150,13 +150,7 @@ func (s source) route(row *ast.CompositeLit) {
 		case *ast.SelectorExpr: // http.MethodGet
 			method = strings.ToUpper(strings.TrimPrefix(key.Sel.Name, "Method"))
 		}
-		// The handler stands alone, or within a function that wraps it.
-		ast.Inspect(pair.Value, func(n ast.Node) bool {
-			if handler, ok := n.(*ast.SelectorExpr); ok && s.functions[handler.Sel.Name] != nil || ok && s.handlers[method+" "+shape(path)] == "" {
-				s.handlers[method+" "+shape(path)] = handler.Sel.Name
-			}
-			return true
-		})
+		s.handlers[method+" "+shape(path)] = pair.Value
 	}
 }
 
@@ -181,15 +175,19 @@ func read(call *ast.CallExpr) (name string) {
 	return name
 }
 
-// parameters returns the names of parameters in a function and in those that
-// it calls in its package.
-func (s source) parameters(function string, seen map[string]bool) (names []string) {
-	f := s.functions[function]
-	if f == nil || seen[function] {
-		return nil
+// parameters returns the names of parameters in the source of something and in
+// the functions of its package that are called or named there: a handler stands
+// alone in its row, within a function that wraps it, or is what functions make of
+// others.
+func (s source) parameters(of ast.Node, seen map[string]bool) (names []string) {
+	_, row := of.(ast.Expr) // in a function's body, names are those of variables
+	follow := func(function string) {
+		if f := s.functions[function]; f != nil && !seen[function] {
+			seen[function] = true
+			names = append(names, s.parameters(f.Body, seen)...)
+		}
 	}
-	seen[function] = true
-	ast.Inspect(f.Body, func(n ast.Node) bool {
+	ast.Inspect(of, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.BasicLit:
 			if text, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING && parameter.MatchString(text) && !slices.Contains(wordsOnly, text) {
@@ -199,17 +197,23 @@ func (s source) parameters(function string, seen map[string]bool) (names []strin
 			if name := read(n); name != "" {
 				names = append(names, name)
 			}
+			for _, argument := range n.Args {
+				if name, ok := argument.(*ast.Ident); ok && row {
+					follow(name.Name)
+				}
+			}
 			switch called := n.Fun.(type) {
 			case *ast.Ident:
-				names = append(names, s.parameters(called.Name, seen)...)
+				follow(called.Name)
 			case *ast.SelectorExpr:
-				// Other packages' functions of the same name are none of ours.
-				if on, ok := called.X.(*ast.Ident); ok && on.Name == "d" {
-					names = append(names, s.parameters(called.Sel.Name, seen)...)
-				}
 				if called.Sel.Name == "Page" {
 					names = append(names, "Page", "PageSize", "PageToken") // web's own
 				}
+			}
+		case *ast.SelectorExpr:
+			// Other packages' functions of the same name are none of ours.
+			if on, ok := n.X.(*ast.Ident); ok && on.Name == "d" {
+				follow(n.Sel.Name)
 			}
 		}
 		return true
@@ -231,7 +235,7 @@ func TestParameters(t *testing.T) {
 		for route, handler := range s.handlers {
 			op, ok := operations[route]
 			if !ok {
-				t.Errorf("%s (%s.%s) is served and not in the tables", route, door, handler)
+				t.Errorf("%s (%s) is served and not in the tables", route, door)
 				continue
 			}
 			if op.Body != "" {
@@ -243,7 +247,7 @@ func TestParameters(t *testing.T) {
 			}
 			slices.Sort(want)
 			if got := s.parameters(handler, map[string]bool{}); !slices.Equal(got, want) {
-				t.Errorf("%s: %s.%s reads the parameters\n%v, the tables have\n%v", route, door, handler, got, want)
+				t.Errorf("%s: %s reads the parameters\n%v, the tables have\n%v", route, door, got, want)
 			}
 			checked++
 		}

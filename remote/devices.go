@@ -98,7 +98,7 @@ func showDevice(x device.Device, customer int64) any {
 func (d *Door) devices() resource[device.Device] {
 	return resource[device.Device]{
 		name: "devices", schema: device.DeviceSchema, page: d.o.Devices.DevicesPage, empty: deviceJSON{},
-		show: showDevice, filter: deviceFilter,
+		show: showDevice,
 	}
 }
 
@@ -106,13 +106,13 @@ func (d *Door) deviceRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/devices", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
 		{Path: root + "/devices/inventory", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(listOf(d, d.devices())), http.MethodPost: d.writing(d.putDevices), http.MethodDelete: d.writing(d.deleteDevices),
+			http.MethodGet: d.reading(listOf(d, d.devices(), deviceFilter)), http.MethodPost: d.writing(d.putDevices), http.MethodDelete: d.writing(d.deleteDevices),
 		}},
 		{Path: root + "/devices/inventory/{id}", Methods: map[string]web.Handler{
 			http.MethodGet: d.reading(fetchOf(d, d.devices(), deviceKey, d.o.Devices.Device)), http.MethodPut: d.writing(d.updateDevice), http.MethodDelete: d.writing(deleteOf(deviceKey, d.o.Devices.DeleteDevice)),
 		}},
 		{Path: root + "/devices/bulk", MaxBody: maxFile, Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(exportOf(d, d.devices())), http.MethodPost: d.writing(d.importDevices),
+			http.MethodGet: d.reading(exportOf(d, d.devices(), deviceFilter)), http.MethodPost: d.writing(d.importDevices),
 		}},
 		{Path: root + "/devices/types", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listTypes)}},
 	}

@@ -47,7 +47,7 @@ func showEvent(x event.Event, customer int64) any {
 func (d *Door) events() resource[event.Event] {
 	return resource[event.Event]{
 		name: "events", schema: event.Schema, page: d.o.Events.Page, empty: eventJSON{},
-		show: showEvent, filter: eventFilter,
+		show: showEvent,
 	}
 }
 

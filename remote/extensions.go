@@ -120,8 +120,8 @@ func (d *Door) extensionRoutes() web.Routes {
 		{Path: root + "/carriers/aliases", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.listAliases), http.MethodPost: d.writing(d.putAlias)}},
 		{Path: root + "/carriers/aliases/{alias}", Methods: map[string]web.Handler{http.MethodDelete: d.writing(deleteOf(aliasKey, d.o.Devices.DeleteAlias))}},
 		{Path: root + "/events", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
-		{Path: root + "/events/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.events()))}},
-		{Path: root + "/events/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.events()))}},
+		{Path: root + "/events/inventory", Methods: map[string]web.Handler{http.MethodGet: d.reading(listOf(d, d.events(), eventFilter))}},
+		{Path: root + "/events/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.events(), eventFilter))}},
 	}
 }
 

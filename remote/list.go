@@ -27,9 +27,12 @@ type resource[T any] struct {
 	schema *query.Schema
 	page   func(ctx context.Context, account string, spec query.Spec) (query.Page[T], error)
 	show   func(x T, customer int64) any
-	empty  any                                  // a record without values, for the names of its fields
-	filter func(r *web.Request) (string, error) // what parameters of its own ask for, as a query; nil without such
+	empty  any // a record without values, for the names of its fields
 }
+
+// A filter reads parameters that choose records beside the query, as a query; it
+// is empty where they choose nothing.
+type filter func(r *web.Request) (string, error)
 
 // numbered adds customer_id to a schema: all that a caller sees is of one account.
 func numbered(s *query.Schema, customer int64) *query.Schema {
@@ -47,17 +50,22 @@ type listing struct {
 
 // readListing reads the parameters of lists and exports; cursor is nil for a
 // first page.
-func readListing[T any](d *Door, r *web.Request, res resource[T], cursor *string) (listing, error) {
+func readListing[T any](d *Door, r *web.Request, res resource[T], filters []filter, cursor *string) (listing, error) {
 	customer, err := d.customer(r.Context(), r.Caller.Account)
 	if err != nil {
 		return listing{}, err
 	}
-	schema, more := numbered(res.schema, customer), ""
-	if res.filter != nil {
-		if more, err = res.filter(r); err != nil {
+	var chosen []string
+	for _, choose := range filters {
+		condition, err := choose(r)
+		if err != nil {
 			return listing{}, err
 		}
+		if condition != "" {
+			chosen = append(chosen, condition)
+		}
 	}
+	schema, more := numbered(res.schema, customer), strings.Join(chosen, " and ")
 	f, err := web.QueryForm(r)
 	if err != nil {
 		return listing{}, err
@@ -139,11 +147,11 @@ func openCursor(d *Door, account, name, text string) (query.Cursor, error) {
 }
 
 // listOf answers with pages of a resource.
-func listOf[T any](d *Door, res resource[T]) web.Handler {
-	return func(w http.ResponseWriter, r *web.Request) error { return writePage(d, w, r, res) }
+func listOf[T any](d *Door, res resource[T], filters ...filter) web.Handler {
+	return func(w http.ResponseWriter, r *web.Request) error { return writePage(d, w, r, res, filters) }
 }
 
-func writePage[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T]) error {
+func writePage[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T], filters []filter) error {
 	f, err := web.QueryForm(r)
 	if err != nil {
 		return err
@@ -152,7 +160,7 @@ func writePage[T any](d *Door, w http.ResponseWriter, r *web.Request, res resour
 	if err := f.Err(); err != nil {
 		return err
 	}
-	l, err := readListing(d, r, res, cursor)
+	l, err := readListing(d, r, res, filters, cursor)
 	if err != nil {
 		return err
 	}
@@ -173,11 +181,11 @@ func writePage[T any](d *Door, w http.ResponseWriter, r *web.Request, res resour
 }
 
 // exportOf answers with the records of a resource as CSV.
-func exportOf[T any](d *Door, res resource[T]) web.Handler {
-	return func(w http.ResponseWriter, r *web.Request) error { return writeTable(d, w, r, res) }
+func exportOf[T any](d *Door, res resource[T], filters ...filter) web.Handler {
+	return func(w http.ResponseWriter, r *web.Request) error { return writeTable(d, w, r, res, filters) }
 }
 
-func writeTable[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T]) error {
+func writeTable[T any](d *Door, w http.ResponseWriter, r *web.Request, res resource[T], filters []filter) error {
 	f, err := web.QueryForm(r)
 	if err != nil {
 		return err
@@ -199,7 +207,7 @@ func writeTable[T any](d *Door, w http.ResponseWriter, r *web.Request, res resou
 			columns = append(columns, all[i])
 		}
 	}
-	l, err := readListing(d, r, res, nil)
+	l, err := readListing(d, r, res, filters, nil)
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,9 @@ func TestLookups(t *testing.T) {
 		{"delete 127", first(ES10("delete", 127)), true, "undefined error"},
 		{"disable 0", first(ES10("disable", 0)), true, "done"},
 		{"list has no success", first(ES10("profiles", 0)), false, ""},
+		{"an eIM's function", first(ESipa("InitiateAuthentication", 52)), true, "order unknown"},
+		{"an eIM's function without a reason", first(ESipa("AuthenticateClient", 127)), true, "undefined error"},
+		{"an eIM's function that ES10 has too", first(ESipa("GetEimPackage", 2)), true, "EID unknown"},
 		{"API", first(APIError(83007)), true, "activation without a Fleet"},
 		{"6985", first(StatusWord(0x6985)), true, "wrong state"},
 		{"9123", first(StatusWord(0x9123)), true, "done, with a proactive command"},
@@ -92,6 +95,18 @@ func TestLookups(t *testing.T) {
 	}
 	if e, _ := InstallError(5, 12); e.Code != "install 5 12" || !strings.Contains(e.Cause, "at the profile elements") {
 		t.Errorf("with a command: %+v", e)
+	}
+}
+
+// TestESipaIsWhole: what an eIM's functions answer is not found by a code, so
+// that its entries are no part of [All].
+func TestESipaIsWhole(t *testing.T) {
+	for _, f := range esipaFunctions {
+		for _, r := range f.results {
+			if e, ok := ESipa(f.full, r.n); !ok || e.Title == "" || e.Clause == "" || !strings.HasSuffix(e.Cause, ".") || !strings.HasSuffix(e.Next, ".") {
+				t.Errorf("%s %d: %+v, %v", f.full, r.n, e, ok)
+			}
+		}
 	}
 }
 

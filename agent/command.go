@@ -1,11 +1,3 @@
-// Package agent is the program on a device in the field: it enrols the device
-// at a server, associates its eUICC with the server's eIM, and is the IPA from
-// then on: it polls, drives the chip, reports what the device knows of itself.
-//
-// It is one package for two programs: `godwit agent`, and the small
-// godwit-agent for devices that need nothing else. What it must not lose, it
-// keeps in its state directory; it may be killed at any moment and goes on
-// where it was.
 package agent
 
 import (

@@ -125,7 +125,7 @@ func TestArchitectureNamesFloors(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| (\\d+|beside) \\| ([^|]*) \\|").FindAllStringSubmatch(string(content), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d+|beside) \| ([^|]*) \|`).FindAllStringSubmatch(string(content), -1) {
 		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1) {
 			if told[name[1]] != "" {
 				t.Errorf("package %s is there twice", name[1])

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -143,7 +144,7 @@ func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
 	var connected atomic.Bool
 	connecting := time.AfterFunc(l.connect, func() { cancel(fmt.Errorf("no connection within %v", l.connect)) })
 	defer connecting.Stop()
-	reading := time.AfterFunc(l.total, func() { cancel(fmt.Errorf("no answer within %v", l.read)) })
+	reading := time.AfterFunc(math.MaxInt64, func() { cancel(fmt.Errorf("no answer within %v", l.read)) })
 	defer reading.Stop()
 	req, err := newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      func(httptrace.GotConnInfo) { connecting.Stop(); connected.Store(true) },

@@ -24,6 +24,7 @@ type Sender struct {
 	options Options
 	client  *http.Client
 	wake    chan struct{} // something may be due
+	poll    time.Duration // how often to look without having been woken
 
 	troubles troubles
 }
@@ -39,7 +40,7 @@ func New(d *db.DB, o Options) *Sender {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Sender{db: d, options: o, client: newClient(o), wake: make(chan struct{}, 1)}
+	return &Sender{db: d, options: o, client: newClient(o), wake: make(chan struct{}, 1), poll: poll}
 }
 
 // delivery is what an attempt needs to know of a row.
@@ -124,7 +125,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		if full && err == nil {
 			continue
 		}
-		timer.Reset(poll)
+		timer.Reset(s.poll)
 		select {
 		case <-ctx.Done():
 		case <-s.wake:

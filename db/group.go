@@ -26,6 +26,7 @@ const (
 // meanwhile.
 type group struct {
 	pool *sql.DB
+	time time.Duration // how long a group lasts
 
 	mu      sync.Mutex
 	queue   []*entry
@@ -52,7 +53,7 @@ type result struct {
 var errClosed = errors.New("the database is closed")
 
 func newGroup(pool *sql.DB) *group {
-	g := &group{pool: pool}
+	g := &group{pool: pool, time: groupTime}
 	g.idle.L = &g.mu
 	return g
 }
@@ -306,7 +307,7 @@ func (g *group) carry(s *shared, first *entry, r result, others []*entry) (again
 
 // more takes who waits, unless the round is long enough.
 func (g *group) more(done int, begun time.Time) *entry {
-	if done >= groupSize || time.Since(begun) > groupTime {
+	if done >= groupSize || time.Since(begun) > g.time {
 		return nil
 	}
 	g.mu.Lock()

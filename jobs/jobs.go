@@ -42,6 +42,7 @@ type Queue struct {
 	db     *db.DB
 	driver *driver
 	insert *river.Client[*sql.Tx] // adds and looks, works nothing
+	poll   time.Duration          // how often workers look without having been woken
 
 	mu       sync.Mutex
 	workers  *river.Workers
@@ -60,6 +61,7 @@ func New(d *db.DB) (*Queue, error) {
 	q := &Queue{
 		db:       d,
 		driver:   newDriver(d),
+		poll:     pollEvery,
 		workers:  river.NewWorkers(),
 		lanes:    map[string]int{defaultLane: 32},
 		laneOf:   map[string]string{},

@@ -72,7 +72,7 @@ func (q *Queue) config() *river.Config {
 		Workers:                     q.workers,
 		PeriodicJobs:                q.periodic,
 		FetchCooldown:               time.Millisecond,
-		FetchPollInterval:           pollEvery,
+		FetchPollInterval:           q.poll,
 		JobTimeout:                  longestTimeout,
 		RescueStuckJobsAfter:        2 * longestTimeout,
 		CompletedJobRetentionPeriod: keepCompleted,

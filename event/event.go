@@ -40,8 +40,9 @@ type Event struct {
 
 // A Log is the record of one database.
 type Log struct {
-	db  *db.DB
-	Now func() time.Time
+	db   *db.DB
+	Now  func() time.Time
+	poll time.Duration // how often feeds look without having been woken
 
 	mu     sync.Mutex
 	lastID int64
@@ -50,7 +51,7 @@ type Log struct {
 
 // New returns the record of a database.
 func New(d *db.DB) *Log {
-	return &Log{db: d, Now: time.Now, news: make(chan struct{})}
+	return &Log{db: d, Now: time.Now, poll: feedPoll, news: make(chan struct{})}
 }
 
 // Append records an event as part of the transaction.

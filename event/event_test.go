@@ -154,9 +154,11 @@ func TestList(t *testing.T) {
 func TestSubscribe(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		l := event.New(d)
+		if !d.Postgres() { // there a feed may have to wait for a transaction of anybody, and looks again
+			l.Unasked()
+		}
 		appendAll(t, d, l, event.Event{Kind: "old", Subject: "x"}, event.Event{Kind: "old", Subject: "y"})
 		all, some := subscribe(t, l, event.Filter{}, 0), subscribe(t, l, event.Filter{Account: "AC2"}, 0)
-		begun := time.Now()
 		appendAll(t, d, l, event.Event{Kind: "new", Subject: "x", Account: "AC1"}, event.Event{Kind: "new", Subject: "y", Account: "AC2"})
 		// A feed may begin with some of the last moment: on PostgreSQL as far back
 		// as a transaction was open anywhere, another database's included.
@@ -165,10 +167,6 @@ func TestSubscribe(t *testing.T) {
 			first = next(t, all)
 		}
 		second := next(t, all)
-		// On PostgreSQL it may have to wait for such a transaction.
-		if took := time.Since(begun); took > 500*time.Millisecond && !d.Postgres() {
-			t.Errorf("the feed took %v: it was not woken", took)
-		}
 		if first.Subject != "x" || second.Subject != "y" || first.Kind != "new" {
 			t.Errorf("got %+v, %+v", first, second)
 		}

@@ -105,7 +105,7 @@ func (l *Log) feed(ctx context.Context, f Filter, c cursor, out chan<- Event) {
 			}
 		}
 		c = next
-		wait := feedPoll
+		wait := l.poll
 		switch {
 		case len(events) == feedBatch:
 			continue

@@ -41,7 +41,7 @@ func vendorClient(h *house, user, password string) *vendor.ApiService {
 	}
 	base := &client.Client{
 		Credentials: client.NewCredentials(user, password),
-		HTTPClient:  &http.Client{Transport: detour{u.Host}, Timeout: 10 * time.Second},
+		HTTPClient:  &http.Client{Transport: detour{u.Host}, Timeout: time.Minute},
 	}
 	base.SetAccountSid(user)
 	return twilio.NewRestClientWithParams(twilio.ClientParams{Client: base}).SupersimV1

@@ -28,7 +28,7 @@ func TestCustomer(t *testing.T) {
 	}
 	direct := &client.Client{
 		Credentials: client.NewCredentials(p.credentials.AccountSID, p.credentials.AuthToken),
-		HTTPClient:  &http.Client{Transport: detour{base.Host}, Timeout: 10 * time.Second},
+		HTTPClient:  &http.Client{Transport: detour{base.Host}, Timeout: time.Minute},
 	}
 	direct.SetAccountSid(p.credentials.AccountSID)
 	api := twilio.NewRestClientWithParams(twilio.ClientParams{Client: direct}).SupersimV1

@@ -22,7 +22,7 @@ func wholeGo(t *testing.T, i *inspector, c credentials) {
 	open := func(password string) *supersim.ApiService {
 		direct := &client.Client{
 			Credentials: client.NewCredentials(c.AccountSID, password),
-			HTTPClient:  &http.Client{Transport: detour{base.Host}, Timeout: 10 * time.Second},
+			HTTPClient:  &http.Client{Transport: detour{base.Host}, Timeout: time.Minute},
 		}
 		direct.SetAccountSid(c.AccountSID)
 		return twilio.NewRestClientWithParams(twilio.ClientParams{Client: direct}).SupersimV1

@@ -6,6 +6,7 @@ package smsctest
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -58,16 +59,26 @@ type SMSC struct {
 	arrived  chan Message
 	enquired int
 	binds    int
+	rejected int
 	early    func(Message) // called before the answer to submit_sm goes out
 }
 
 // Start starts an SMSC on a port of this machine.
 func Start(t testing.TB) *SMSC {
 	t.Helper()
-	s := &SMSC{t: t, addr: "127.0.0.1:0", peers: map[*peer]bool{}, arrived: make(chan Message, 10_000)}
-	s.Up()
-	t.Cleanup(s.Down)
-	return s
+	s := &SMSC{t: t, peers: map[*peer]bool{}, arrived: make(chan Message, 10_000)}
+	// Below the range that the system hands out by itself: there somebody else
+	// may get the port while the SMSC is down.
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
+		if err == nil {
+			s.serve(l)
+			t.Cleanup(s.Down)
+			return s
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }
 
 // Addr is where the SMSC listens, also while it is down.
@@ -80,6 +91,10 @@ func (s *SMSC) Up() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.serve(l)
+}
+
+func (s *SMSC) serve(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addr, s.listener = l.Addr().String(), l
@@ -129,6 +144,13 @@ func (s *SMSC) Binds() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.binds
+}
+
+// Rejected returns how often somebody was not bound who wanted to be.
+func (s *SMSC) Rejected() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rejected
 }
 
 // Next waits for the next message that is accepted.
@@ -308,6 +330,9 @@ func (p *peer) serve() {
 			r.SystemID = "smsctest"
 			if q.SystemID != SystemID || q.Password != Password || q.BindingType != pdu.Transceiver {
 				r.CommandStatus = data.ESME_RINVPASWD
+				p.smsc.mu.Lock()
+				p.smsc.rejected++
+				p.smsc.mu.Unlock()
 				p.send(r)
 				return
 			}

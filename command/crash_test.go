@@ -99,7 +99,7 @@ func TestKilled(t *testing.T) {
 		})
 		select {
 		case <-killed:
-		case <-time.After(time.Minute):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("the process did not get so far")
 		}
 		_ = first.Wait() // it was killed

@@ -91,13 +91,13 @@ func (h *house) ready(t testing.TB) { await(t, "a link to the SMSC", h.SMSC.Read
 // await waits until something has come about.
 func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	look, late := time.NewTicker(time.Millisecond), time.After(time.Minute)
+	look, late := time.NewTicker(time.Millisecond), time.After(2*time.Minute)
 	defer look.Stop()
 	for !done() {
 		select {
 		case <-look.C:
 		case <-late:
-			t.Fatalf("no %s in a minute", what)
+			t.Fatalf("no %s in two minutes", what)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // work works jobs until a condition holds, which is looked at after each event.
 func (h *house) work(t *testing.T, until func() bool) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	feed, err := h.Events.Subscribe(ctx, event.Filter{Account: h.by.Account}, 0)
 	if err != nil {

@@ -272,7 +272,7 @@ func (v *chipDevice) download(der []byte) []byte {
 // works runs the job queue until a condition holds.
 func (w *world) works(until func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- w.jobs.Run(ctx) }()

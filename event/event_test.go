@@ -49,8 +49,8 @@ func next(t testing.TB, feed <-chan event.Event) event.Event {
 			t.Fatal("the feed has ended")
 		}
 		return e
-	case <-time.After(30 * time.Second):
-		t.Fatal("no event within 30 s")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("no event within two minutes")
 		panic("unreachable")
 	}
 }

@@ -69,8 +69,8 @@ func next[T any](t testing.TB, c <-chan T) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(30 * time.Second):
-		t.Fatal("nothing came within 30 s")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("nothing came within two minutes")
 		panic("unreachable")
 	}
 }
@@ -247,7 +247,7 @@ func waitForDead(t testing.TB, q *jobs.Queue, number int) []jobs.Dead {
 	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for deadline := time.Now().Add(30 * time.Second); ; <-look.C {
+	for deadline := time.Now().Add(2 * time.Minute); ; <-look.C {
 		dead, _, err := q.Dead(t.Context(), "", 100)
 		if err != nil {
 			t.Fatal(err)

@@ -82,7 +82,7 @@ backend godwit
 			t.Logf("haproxy: %s", &log)
 		}
 	}()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		conn, err := net.Dial("tcp", at)
 		if err == nil {
 			conn.Close()

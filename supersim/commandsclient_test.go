@@ -24,13 +24,13 @@ func TestOfficialClientCommands(t *testing.T) {
 		}
 		until := func(what string, done func() bool) {
 			t.Helper()
-			look, late := time.NewTicker(10*time.Millisecond), time.After(time.Minute)
+			look, late := time.NewTicker(10*time.Millisecond), time.After(2*time.Minute)
 			defer look.Stop()
 			for !done() {
 				select {
 				case <-look.C:
 				case <-late:
-					t.Fatalf("no %s in a minute", what)
+					t.Fatalf("no %s in two minutes", what)
 				}
 			}
 		}

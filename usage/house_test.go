@@ -166,13 +166,13 @@ func (h *house) run(t testing.TB) {
 // await waits until something has come about.
 func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	look, late := time.NewTicker(2*time.Millisecond), time.After(time.Minute)
+	look, late := time.NewTicker(2*time.Millisecond), time.After(2*time.Minute)
 	defer look.Stop()
 	for !done() {
 		select {
 		case <-look.C:
 		case <-late:
-			t.Fatalf("no %s in a minute", what)
+			t.Fatalf("no %s in two minutes", what)
 		}
 	}
 }

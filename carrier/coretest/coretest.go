@@ -142,7 +142,7 @@ func free(host string, ports []string) bool {
 
 func await(t testing.TB, address string, log *output) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -156,7 +156,7 @@ func await(t testing.TB, address string, log *output) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("nobody listens on %s after 20 s:\n%s", address, log)
+			t.Fatalf("nobody listens on %s after two minutes:\n%s", address, log)
 		}
 	}
 }

@@ -406,7 +406,7 @@ func TestAgentStays(t *testing.T) {
 	}
 	metrics := freePorts(t, 1)[0]
 	command := program(context.Background(), slices.Concat([]string{"agent"}, p.args, []string{
-		"--poll", "1s", "--reach-command", script, "--reach-for", "2s", "--metrics-listen", metrics,
+		"--poll", "1s", "--reach-command", script, "--reach-for", "8s", "--metrics-listen", metrics,
 	})...)
 	endWithTest(command)
 	n := startStranger(t, command)

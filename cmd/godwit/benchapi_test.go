@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 )
 
@@ -15,9 +16,16 @@ func TestBenchAPI(t *testing.T) {
 	p.start()
 	for what, stored := range map[string]int{"sim": 1130, "sims": 1130, "esim": 1100, "esims": 1100} {
 		var runs []apiFigures
-		out := godwit(t, "bench", "api", "--data", p.data, "--what", what, "--clients", "1,3", "--seconds", "0.1", "--json")
-		if err := json.Unmarshal(out, &runs); err != nil {
-			t.Fatalf("%v: %s", err, out)
+		idle := func(f apiFigures) bool { return f.Requests == 0 && f.Errors == 0 }
+		for _, seconds := range []string{"0.1", "1", "10", "60"} { // longer where the machine has much else to do
+			runs = nil
+			out := godwit(t, "bench", "api", "--data", p.data, "--what", what, "--clients", "1,3", "--seconds", seconds, "--json")
+			if err := json.Unmarshal(out, &runs); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if !slices.ContainsFunc(runs, idle) {
+				break
+			}
 		}
 		for _, f := range runs {
 			if f.Stored != stored || f.Errors != 0 || f.Requests == 0 || f.PerSecond <= 0 || f.P50 > f.P99 || f.Memory < 5 || f.What != what {

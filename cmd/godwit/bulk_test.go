@@ -28,7 +28,7 @@ func TestKilledInTheMiddleOfAnOrder(t *testing.T) {
 			t.Fatalf("the order was answered %d", status)
 		}
 		kills := 0
-		for deadline := time.Now().Add(2 * time.Minute); !o.ended(); pause() {
+		for deadline := time.Now().Add(longest); !o.ended(); pause() {
 			p.call(ordersPath+"/"+o.SID, nil, &o)
 			if kills < 2 && o.Available >= int64(1000+2000*kills) && !o.ended() {
 				kills++

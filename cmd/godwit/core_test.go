@@ -106,7 +106,7 @@ func (f *field) status() string {
 // becomes waits until the Sim has a status.
 func (f *field) becomes(want string) {
 	f.t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); ; pause() {
+	for deadline := time.Now().Add(longest); ; pause() {
 		is := f.status()
 		if is == want {
 			return
@@ -277,12 +277,12 @@ func TestCoreNetworkIsLookedAfter(t *testing.T) {
 		if err := hand.Apply(t.Context(), subscriber); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(30 * time.Second); ; pause() {
+		for deadline := time.Now().Add(longest); ; pause() {
 			if _, err := f.attach(); (err == nil) == want {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("30 s after somebody changed the HLR by hand, the device is served: %v", !want)
+				t.Fatalf("%s after somebody changed the HLR by hand, the device is served: %v", longest, !want)
 			}
 		}
 		if want {
@@ -300,9 +300,9 @@ func TestCoreNetworkDown(t *testing.T) {
 	f.update(url.Values{"Status": {"active"}, "Fleet": {"field"}})
 	waits := func() {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(f.output.String(), "the core network did not take an update"); pause() {
+		for deadline := time.Now().Add(longest); !strings.Contains(f.output.String(), "the core network did not take an update"); pause() {
 			if time.Now().After(deadline) {
-				t.Fatal("the server did not try to tell the HLR in 20 s")
+				t.Fatalf("the server did not try to tell the HLR in %s", longest)
 			}
 		}
 		if is := f.status(); is != "scheduled" {

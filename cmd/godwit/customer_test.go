@@ -53,7 +53,7 @@ func TestCustomer(t *testing.T) {
 	// told waits for the callback that has the given value.
 	told := func(name, value string) url.Values {
 		t.Helper()
-		late := time.After(30 * time.Second)
+		late := time.After(longest)
 		for {
 			select {
 			case form := <-calls:
@@ -61,7 +61,7 @@ func TestCustomer(t *testing.T) {
 					return form
 				}
 			case <-late:
-				t.Fatalf("no callback with %s=%s in 30 seconds", name, value)
+				t.Fatalf("no callback with %s=%s in %s", name, value, longest)
 			}
 		}
 	}

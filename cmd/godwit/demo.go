@@ -121,7 +121,7 @@ func (d *demo) serve(ctx context.Context) (chan error, error) {
 		served <- d.server.app.run(ctx)
 		d.server.close()
 	}()
-	d.client = &http.Client{Timeout: 10 * time.Second}
+	d.client = &http.Client{Timeout: patience}
 	d.tell("server ready", "Super SIM API at %s, SM-DP+ at %s, embedded SQLite", d.server.addresses.BaseURL, d.server.addresses.SMDPAddress)
 	return served, nil
 }

@@ -226,7 +226,7 @@ func (d *testDevice) reserveWith(p *process, hook string) *reserved {
 
 func (d *testDevice) available(p *process) {
 	d.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); d.reservation.ActivationCode == ""; pause() {
+	for deadline := time.Now().Add(longest); d.reservation.ActivationCode == ""; pause() {
 		p.call("/v1/ESimProfiles/"+d.reservation.SID, nil, d.reservation)
 		if d.reservation.Status == "failed" || time.Now().After(deadline) {
 			d.t.Fatalf("%s is %s: %s", d.reservation.SID, d.reservation.Status, d.reservation.ErrorMessage)
@@ -313,7 +313,7 @@ func (f *fleet) check(p *process) {
 		where[iccid] = d.card.EID()
 	}
 	for _, d := range f.devices {
-		for deadline := time.Now().Add(20 * time.Second); ; pause() {
+		for deadline := time.Now().Add(longest); ; pause() {
 			var r reserved
 			p.call("/v1/ESimProfiles/"+d.reservation.SID, nil, &r)
 			if r.Status == "installed" && r.EID == string(where[r.ICCID]) {
@@ -401,7 +401,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 // wait waits until a profile's callback with the given state has come.
 func (r *recorder) wait(t *testing.T, sid, status string) {
 	t.Helper()
-	late := time.After(60 * time.Second)
+	late := time.After(longest)
 	for {
 		r.mu.Lock()
 		heard, news := slices.Clone(r.heard[sid]), r.news

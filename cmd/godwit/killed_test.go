@@ -214,9 +214,9 @@ func (w *world) begin() (end func()) {
 
 // again repeats what may be lost with a server that dies.
 func (w *world) again(try func() bool) {
-	for late := time.Now().Add(90 * time.Second); !try() && !w.t.Failed(); pause() {
+	for late := time.Now().Add(longest); !try() && !w.t.Failed(); pause() {
 		if time.Now().After(late) {
-			w.t.Error("something that is tried again and again does not come about in 90 s")
+			w.t.Errorf("something that is tried again and again does not come about in %s", longest)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (e *ear) times(at, status, payload string) int {
 
 // wait waits until a callback has said something.
 func (e *ear) wait(t *testing.T, at, status, payload string) {
-	late := time.After(90 * time.Second)
+	late := time.After(longest)
 	for {
 		e.mu.Lock()
 		n, news := len(e.heard[at][said{status, payload}]), e.news
@@ -105,8 +105,26 @@ func (e *ear) wait(t *testing.T, at, status, payload string) {
 		case <-late:
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			t.Errorf("in 90 s no callback to %s said %s %s; heard was %v", at, status, payload, e.heard[at])
+			t.Errorf("in %s no callback to %s said %s %s; heard was %v", longest, at, status, payload, e.heard[at])
 			return
+		}
+	}
+}
+
+// settle waits until so many addresses of a kind have heard so many things, and
+// returns them. It gives up in the end, and leaves it to the caller to complain.
+func (e *ear) settle(want int, kind string, words int) (all []string) {
+	for late := time.Now().Add(longest); ; pause() {
+		all = nil
+		e.mu.Lock()
+		for at, heard := range e.heard {
+			if strings.HasPrefix(strings.TrimPrefix(at, e.server.URL), kind) && len(heard) >= words {
+				all = append(all, at)
+			}
+		}
+		e.mu.Unlock()
+		if len(all) >= want || time.Now().After(late) {
+			return all
 		}
 	}
 }
@@ -174,7 +192,7 @@ func (w *world) checkProfiles() {
 	ordered := map[string]bool{}
 	for sid, count := range w.orders {
 		var o bulkOrder
-		for late := time.Now().Add(time.Minute); !o.ended() && time.Now().Before(late); pause() {
+		for late := time.Now().Add(longest); !o.ended() && time.Now().Before(late); pause() {
 			if err := w.get(ordersPath+"/"+sid, &o); err != nil {
 				w.t.Fatal(err)
 			}
@@ -209,6 +227,7 @@ func (w *world) checkProfiles() {
 		}
 		taken[one.ICCID] = true
 	}
+	w.ear.settle(len(w.orders), "/order/", 60+1)
 	w.ear.mu.Lock()
 	defer w.ear.mu.Unlock()
 	for at, words := range w.ear.heard {
@@ -312,20 +331,7 @@ func (w *world) checkDatagrams() {
 func (w *world) checkHooks(kind string, states ...string) {
 	w.t.Helper()
 	want := map[string]int{"/sms/": len(w.texts), "/ip/": len(w.grams)}[kind]
-	var all []string
-	for late := time.Now().Add(time.Minute); ; pause() {
-		all = nil
-		w.ear.mu.Lock()
-		for at, words := range w.ear.heard {
-			if strings.HasPrefix(strings.TrimPrefix(at, w.ear.server.URL), kind) && len(words) >= len(states) {
-				all = append(all, at)
-			}
-		}
-		w.ear.mu.Unlock()
-		if len(all) >= want || time.Now().After(late) {
-			break
-		}
-	}
+	all := w.ear.settle(want, kind, len(states))
 	if len(all) != want {
 		w.t.Errorf("of %d commands %s, %d were told all of", want, kind, len(all))
 	}

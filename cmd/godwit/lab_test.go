@@ -54,7 +54,7 @@ func TestSandbox(t *testing.T) {
 	p := startServer(t, "--lab", "12", "--lab-interval", "300ms", "--lab-faults", "3%")
 	enrolled := func() map[string]string {
 		found := map[string]string{}
-		for deadline := time.Now().Add(60 * time.Second); len(found) < 12; pause() {
+		for deadline := time.Now().Add(longest); len(found) < 12; pause() {
 			var page struct {
 				List []struct {
 					EID    string `json:"eid"`
@@ -66,7 +66,7 @@ func TestSandbox(t *testing.T) {
 				found[e.EID] = e.Device
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("after a minute %d devices have enrolled", len(found))
+				t.Fatalf("after %s %d devices have enrolled", longest, len(found))
 			}
 		}
 		return found
@@ -99,8 +99,8 @@ func TestSandbox(t *testing.T) {
 		if connected == 12 {
 			return
 		}
-		if time.Since(started) > 60*time.Second {
-			t.Fatalf("%d of 12 devices are connected after a minute", connected)
+		if time.Since(started) > longest {
+			t.Fatalf("%d of 12 devices are connected after %s", connected, longest)
 		}
 		pause()
 	}

@@ -53,7 +53,10 @@ func godwit(t *testing.T, args ...string) []byte {
 	return out
 }
 
-// freePorts returns addresses on which nobody listens now.
+// handedOut are the ports that some test of this process has.
+var handedOut sync.Map
+
+// freePorts returns addresses on which nobody listens now, no address twice.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)
@@ -61,17 +64,25 @@ func freePorts(t *testing.T, n int) []string {
 		// Below the range that the system hands out by itself: there a connection
 		// of somebody else may take the port while a server is started again.
 		for {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
+			address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))
+			if _, twice := handedOut.LoadOrStore(address, true); twice {
+				continue
+			}
+			l, err := net.Listen("tcp", address)
 			if err != nil {
 				continue
 			}
 			defer l.Close()
-			addresses[i] = l.Addr().String()
+			addresses[i] = address
 			break
 		}
 	}
 	return addresses
 }
+
+// longest is how long anything is waited for. It is for machines that have much
+// else to do: where all is well nobody waits that long.
+const longest = 2 * time.Minute
 
 // startServer starts a server on free ports with an empty data directory, and
 // waits until it is ready. It is killed at the end of the test.
@@ -107,7 +118,7 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	base := "http://" + p.args[4]
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(longest); ; {
 		response, err := http.Get(base + "/readyz")
 		if err == nil {
 			response.Body.Close()
@@ -116,7 +127,7 @@ func (p *process) start() {
 			}
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("the server is not ready after 30 s:\n%s", p.output)
+			p.t.Fatalf("the server is not ready after %s:\n%s", longest, p.output)
 		}
 		pause()
 	}
@@ -183,7 +194,7 @@ func (p *process) tryCall(path string, form url.Values, into any) (int, error) {
 // says reports whether the server has written text to its log; what it writes
 // takes a moment to arrive here.
 func (p *process) says(text string) bool {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); pause() {
+	for deadline := time.Now().Add(longest); time.Now().Before(deadline); pause() {
 		if strings.Contains(p.output.String(), text) {
 			return true
 		}

@@ -63,8 +63,8 @@ func (h *hooks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// patience is how long a callback may take.
-const patience = 15 * time.Second
+// patience is how long a callback may take, on a machine that has much else to do.
+const patience = time.Minute
 
 // wait returns the callback that has the given parameters.
 func (h *hooks) wait(pairs ...string) (url.Values, error) {

@@ -73,7 +73,7 @@ func foreign(ctx context.Context, line []string, args ...string) *exec.Cmd {
 // runStranger runs a foreign program to its end and returns all that it said.
 func runStranger(t *testing.T, line []string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), longest)
 	defer cancel()
 	out, err := foreign(ctx, line, args...).CombinedOutput()
 	return string(out), err
@@ -115,9 +115,9 @@ func startStranger(t *testing.T, command *exec.Cmd) *neighbour {
 // until asks again until the answer is yes.
 func until(t *testing.T, what string, n *neighbour, yes func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !yes(); pause() {
+	for deadline := time.Now().Add(longest); !yes(); pause() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 20 s", what)
+			t.Fatalf("%s: not within %s", what, longest)
 		}
 		if n == nil {
 			continue
@@ -321,7 +321,7 @@ func (w witness) reported(t *testing.T, iccid string) (list []string) {
 // wantReported waits until the server has heard exactly these events.
 func (w witness) wantReported(t *testing.T, iccid string, want ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; pause() {
+	for deadline := time.Now().Add(longest); ; pause() {
 		got := w.reported(t, iccid)
 		if slices.Equal(got, want) {
 			return

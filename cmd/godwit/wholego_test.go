@@ -78,11 +78,11 @@ func wholeGo(t *testing.T, i *inspector, c credentials) {
 
 	profile, err := api.CreateEsimProfile((&supersim.CreateEsimProfileParams{}).SetGenerateMatchingId(true))
 	must("reservation", err)
-	for late := time.Now().Add(30 * time.Second); *profile.Status != "available"; pause() {
+	for late := time.Now().Add(longest); *profile.Status != "available"; pause() {
 		profile, err = api.FetchEsimProfile(*profile.Sid)
 		must("reservation", err)
 		if time.Now().After(late) {
-			t.Fatalf("reservation is %s after 30 seconds", *profile.Status)
+			t.Fatalf("reservation is %s after %s", *profile.Status, longest)
 		}
 	}
 	_, err = api.ListEsimProfile((&supersim.ListEsimProfileParams{}).SetSimSid(*profile.SimSid))
@@ -91,11 +91,11 @@ func wholeGo(t *testing.T, i *inspector, c credentials) {
 	must("sims", err)
 	one, err := api.UpdateSim(*profile.SimSid, (&supersim.UpdateSimParams{}).SetUniqueName("go sim").SetFleet("go fleet").SetStatus("active"))
 	must("activation", err)
-	for late := time.Now().Add(30 * time.Second); *one.Status != "active"; pause() {
+	for late := time.Now().Add(longest); *one.Status != "active"; pause() {
 		one, err = api.FetchSim("go sim")
 		must("sim", err)
 		if time.Now().After(late) {
-			t.Fatalf("sim is %s after 30 seconds", *one.Status)
+			t.Fatalf("sim is %s after %s", *one.Status, longest)
 		}
 	}
 

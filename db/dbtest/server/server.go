@@ -43,7 +43,7 @@ func IsAbsent(err error) bool { return errors.Is(err, errAbsent) }
 const keep = `
 "$1/postgres" -D "$2/data" -k "$2" -h "" \
 	-c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-	-c max_connections=300 -c shared_buffers=64MB -c autovacuum=off -c jit=off &
+	-c max_connections=1000 -c shared_buffers=64MB -c autovacuum=off -c jit=off &
 server=$!
 cat >/dev/null
 kill -QUIT $server
@@ -116,7 +116,7 @@ func start(bin, dir string) (*Server, error) {
 
 // wait returns once the server answers.
 func (s *Server) wait() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -1,6 +1,10 @@
 // Withpostgres runs a command with a PostgreSQL server for tests, so that the
 // test processes of a whole run share one. Where none is installed it runs the
 // command all the same, and the tests say by name what they skipped.
+//
+// It lets each test process run for half an hour instead of the ten minutes that
+// are go test's own: while many run at once, those that start servers and kill
+// them take long. A -timeout of the command's own prevails.
 package main
 
 import (
@@ -8,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"godwit/db/dbtest/server"
 )
@@ -23,7 +28,7 @@ func main() {
 func run(command []string) int {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = os.Environ()
+	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace("-timeout=30m "+os.Getenv("GOFLAGS")))
 	if os.Getenv(server.Variable) == "" {
 		s, err := server.Start()
 		switch {

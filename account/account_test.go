@@ -101,8 +101,8 @@ func TestWithdrawn(t *testing.T) {
 		s := account.New(d, event.New(d))
 		otherDB := dbtest.Open(t, url)
 		other := account.New(otherDB, event.New(otherDB))
-		later := time.Now().Add(account.CacheTime + time.Second)
-
+		now := time.Now()
+		other.Now = func() time.Time { return now }
 		a, token := create(t, d, s, "", "main")
 		var key account.Key
 		var secret string
@@ -128,7 +128,7 @@ func TestWithdrawn(t *testing.T) {
 		write(t, d, func(tx *db.Tx) error { return s.DeleteKey(t.Context(), tx, a.SID, key.SID) })
 		check(s, key.SID, secret, false)
 		check(other, key.SID, secret, true)
-		other.Now = func() time.Time { return later }
+		now = now.Add(account.CacheTime + time.Second)
 		check(other, key.SID, secret, false)
 
 		old := token

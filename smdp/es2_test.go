@@ -433,6 +433,7 @@ func TestProgressToOperator(t *testing.T) {
 		}))
 		defer system.Close()
 		w := newWorld(t, d)
+		w.clock.stop() // an operator rests for a second only
 		a, _ := w.operator(Operator{Name: "A", Requester: "op-a", Progress: system.URL})
 		w.stock("minimal-usim", 1)
 		c := w.chip()

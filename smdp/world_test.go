@@ -48,12 +48,23 @@ type world struct {
 type clock struct {
 	mu    sync.Mutex
 	ahead time.Duration
+	still time.Time // when it was stopped
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.still.IsZero() {
+		return c.still.Add(c.ahead)
+	}
 	return time.Now().Add(c.ahead)
+}
+
+// stop has no time pass but what the test turns the clock forward.
+func (c *clock) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.still = time.Now()
 }
 
 func (c *clock) forward(d time.Duration) {

@@ -161,10 +161,10 @@ func (q *Queue) Add(ctx context.Context, tx *db.Tx, args Args) error {
 	return err
 }
 
-// AddAt adds a job that is worked at a later time, give or take some seconds.
-func (q *Queue) AddAt(ctx context.Context, tx *db.Tx, at time.Time, args Args) error {
+// AddIn adds a job that is worked after a while, give or take some seconds.
+func (q *Queue) AddIn(ctx context.Context, tx *db.Tx, wait time.Duration, args Args) error {
 	options := q.lockedOptions(args)
-	options.ScheduledAt = at
+	options.ScheduledAt = time.Now().Add(wait)
 	_, err := q.add(ctx, tx, args, options)
 	return err
 }

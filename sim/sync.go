@@ -99,7 +99,7 @@ func (s *Store) syncSim(ctx context.Context, a syncSimArgs) error {
 			return fmt.Errorf("read the subscriber of %s: %w", a.SIM, err)
 		}
 		if one.Status == Scheduled {
-			return s.DB.Write(ctx, func(tx *db.Tx) error { return s.Jobs.AddAt(ctx, tx, s.now().Add(syncWait), a) })
+			return s.DB.Write(ctx, func(tx *db.Tx) error { return s.Jobs.AddIn(ctx, tx, syncWait, a) })
 		}
 		if told != nil && reflect.DeepEqual(*told, want) {
 			return nil

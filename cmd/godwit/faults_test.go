@@ -246,7 +246,7 @@ func (d *testDevice) request() lpa.Request {
 // download has every device get its profile, each as a person would: again and
 // again until it is there and the server knows it.
 func (f *fleet) download(ctx context.Context, b *balancer) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 2*longest)
 	defer cancel()
 	var done atomic.Int64
 	errs := make(chan error, len(f.devices))

@@ -127,7 +127,7 @@ func (r *Reader) Fill(text string) string {
 
 // response sends the request and compares the answer.
 func (r *Reader) response(status int, want string, soon bool) {
-	late := time.Now().Add(20 * time.Second)
+	late := time.Now().Add(2 * time.Minute)
 	for {
 		got, kind, answer := r.send()
 		problem := ""

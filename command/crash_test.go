@@ -89,11 +89,13 @@ func TestKilled(t *testing.T) {
 			return c
 		}
 		first := work(0)
+		t.Cleanup(func() { _ = first.Process.Kill() }) // if it did not come so far
 		n := 0
 		killed := make(chan struct{})
 		centre.Early(func(smsctest.Message) { // the SMSC has it, and has not said so
 			if n++; n == 40 {
 				_ = first.Process.Kill()
+				_ = first.Wait() // until it hears no answer any more
 				close(killed)
 			}
 		})
@@ -102,7 +104,6 @@ func TestKilled(t *testing.T) {
 		case <-time.After(2 * time.Minute):
 			t.Fatal("the process did not get so far")
 		}
-		_ = first.Wait() // it was killed
 		centre.Early(nil)
 		known := map[string]bool{}
 		for _, m := range all {

@@ -60,4 +60,4 @@ check:
 
 # The race detector where goroutines share memory; it needs a C compiler.
 race:
-	go test -race ./db ./jobs ./callback ./account ./event ./smsc ./usage ./web ./ipa ./lab
+	go test -race -timeout 30m ./db ./jobs ./callback ./account ./event ./smsc ./usage ./web ./ipa ./lab

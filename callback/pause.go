@@ -41,10 +41,12 @@ const held = math.MaxInt64
 
 type endpointKey struct{ account, endpoint string }
 
-// troubles are the endpoints that fail, as this node knows them.
+// troubles are the endpoints that fail, as this node knows them. It may know of
+// what another node has done some seconds later only.
 type troubles struct {
-	mu    sync.Mutex
-	known map[endpointKey]bool // whether it is paused
+	mu      sync.Mutex
+	known   map[endpointKey]bool // whether it is paused
+	changes int                  // by this node
 }
 
 func (t *troubles) get(k endpointKey) (failing, paused bool) {
@@ -61,12 +63,23 @@ func (t *troubles) set(k endpointKey, paused bool) {
 		t.known = map[endpointKey]bool{}
 	}
 	t.known[k] = paused
+	t.changes++
 }
 
-func (t *troubles) replace(all map[endpointKey]bool) {
+func (t *troubles) seen() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.known = all
+	return t.changes
+}
+
+// replace takes what was read since seen said so, unless this node has changed
+// something meanwhile, which may not be among it.
+func (t *troubles) replace(all map[endpointKey]bool, seen int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changes == seen {
+		t.known = all
+	}
 }
 
 // any reports whether an endpoint is paused.
@@ -85,6 +98,7 @@ func (t *troubles) remove(k endpointKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.known, k)
+	t.changes++
 }
 
 // note counts a failure, or forgets all of them.
@@ -137,8 +151,17 @@ func (s *Sender) holdBack(ctx context.Context, tx *db.Tx, k endpointKey) error {
 // is left may start.
 func (s *Sender) hold(ctx context.Context, tx *db.Tx, list []delivery) ([]delivery, error) {
 	start := list[:0]
+	still := map[endpointKey]bool{}
 	for _, d := range list {
-		if _, paused := s.troubles.get(endpointKey{d.account, d.endpoint}); !paused || d.probe {
+		k := endpointKey{d.account, d.endpoint}
+		_, paused := s.troubles.get(k)
+		if paused && !d.probe {
+			var err error
+			if paused, err = s.stillPaused(ctx, tx, k, still); err != nil {
+				return nil, err
+			}
+		}
+		if !paused || d.probe {
 			start = append(start, d)
 			continue
 		}
@@ -147,6 +170,23 @@ func (s *Sender) hold(ctx context.Context, tx *db.Tx, list []delivery) ([]delive
 		}
 	}
 	return start, nil
+}
+
+// stillPaused reports whether an endpoint that this node knows as paused is so.
+// What is held for one that has been resumed would wait for ever. That it is
+// written to keeps another node from resuming it at the same time.
+func (s *Sender) stillPaused(ctx context.Context, tx *db.Tx, k endpointKey, asked map[endpointKey]bool) (bool, error) {
+	if still, ok := asked[k]; ok {
+		return still, nil
+	}
+	result, err := tx.ExecContext(ctx, `update callback_endpoint set paused = paused where account = $1 and endpoint = $2 and paused is not null`,
+		k.account, k.endpoint)
+	if err != nil {
+		return false, fmt.Errorf("look whether %s is paused: %w", k.endpoint, err)
+	}
+	n, err := result.RowsAffected()
+	asked[k] = n > 0
+	return n > 0, err
 }
 
 // probes claims one held delivery of each paused endpoint whose time to be
@@ -247,6 +287,7 @@ func (s *Sender) Endpoints(ctx context.Context, q db.Query, account string) ([]E
 
 // surveyTroubles learns what other nodes know about endpoints.
 func (s *Sender) surveyTroubles(ctx context.Context, q db.Query) error {
+	seen := s.troubles.seen()
 	rows, err := q.QueryContext(ctx, `select account, endpoint, paused is not null from callback_endpoint`)
 	if err != nil {
 		return err
@@ -264,7 +305,7 @@ func (s *Sender) surveyTroubles(ctx context.Context, q db.Query) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	s.troubles.replace(all)
+	s.troubles.replace(all, seen)
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,18 +28,9 @@ func TestPausedEndpoint(t *testing.T) {
 			}
 		}))
 		defer server.Close()
-		var mu sync.Mutex
-		var notices []callback.Notice
 		o := options(&c)
 		o.PauseFailures, o.PauseAfter = 3, time.Hour
-		o.Notice = func(_ context.Context, tx *db.Tx, n callback.Notice) error {
-			tx.AfterCommit(func() {
-				mu.Lock()
-				defer mu.Unlock()
-				notices = append(notices, n)
-			})
-			return nil
-		}
+		notices := noticesOf(&o)
 		s := callback.New(d, o)
 		run(t, s)
 		for range 2 {
@@ -50,10 +40,9 @@ func TestPausedEndpoint(t *testing.T) {
 		c.forward(2 * time.Hour)
 		last := send(t, d, s, callback.Callback{URL: server.URL})
 		until(t, d, s, last, settled)
-		if mu.Lock(); len(notices) != 1 || !notices[0].Paused || notices[0].Failures != 3 || notices[0].LastError == "" {
-			t.Fatalf("notices %+v", notices)
+		if n := next(t, notices); !n.Paused || n.Failures != 3 || n.LastError == "" {
+			t.Fatalf("notice %+v", n)
 		}
-		mu.Unlock()
 
 		var waiting []string
 		for range 3 {
@@ -73,10 +62,59 @@ func TestPausedEndpoint(t *testing.T) {
 				t.Errorf("after the pause: %+v, attempts %+v", got, attempts)
 			}
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		if len(notices) != 2 || notices[1].Paused {
-			t.Errorf("notices %+v", notices)
+		if n := next(t, notices); n.Paused {
+			t.Errorf("notice %+v", n)
+		}
+		if len(notices) > 0 {
+			t.Errorf("another notice: %+v", <-notices)
+		}
+	})
+}
+
+// noticesOf returns the notices that a sender gives. When one comes, the sender
+// goes by what it says.
+func noticesOf(o *callback.Options) <-chan callback.Notice {
+	notices := make(chan callback.Notice, 10)
+	o.Notice = func(_ context.Context, tx *db.Tx, n callback.Notice) error {
+		tx.AfterCommit(func() { notices <- n })
+		return nil
+	}
+	return notices
+}
+
+// A node that has not heard of it yet holds nothing back for an endpoint that
+// another node has resumed.
+func TestResumedElsewhere(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		var c clock
+		var up atomic.Bool
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if !up.Load() {
+				w.WriteHeader(http.StatusNotFound)
+			}
+		}))
+		defer server.Close()
+		o := options(&c)
+		o.PauseFailures, o.PauseAfter = 2, time.Nanosecond
+		elsewhere := callback.New(d, o)
+		notices := noticesOf(&o)
+		s := callback.New(d, o)
+		run(t, s)
+		for range 2 {
+			sid := send(t, d, s, callback.Callback{URL: server.URL})
+			until(t, d, s, sid, settled)
+		}
+		next(t, notices)
+		waiting := send(t, d, s, callback.Callback{URL: server.URL})
+		until(t, d, s, waiting, func(d callback.Delivery, _ []callback.Attempt) bool { return d.NextAt.IsZero() })
+		up.Store(true)
+		if err := d.Write(t.Context(), func(tx *db.Tx) error { return elsewhere.Resume(t.Context(), tx, acct, server.URL) }); err != nil {
+			t.Fatal(err)
+		}
+		for _, sid := range []string{waiting, send(t, d, s, callback.Callback{URL: server.URL})} {
+			if got, _ := until(t, d, s, sid, settled); got.State != callback.Delivered {
+				t.Errorf("%+v", got)
+			}
 		}
 	})
 }
@@ -93,6 +131,7 @@ func TestResumeAndRange(t *testing.T) {
 		defer server.Close()
 		o := options(&c)
 		o.PauseFailures, o.PauseAfter = 2, time.Nanosecond
+		notices := noticesOf(&o)
 		s := callback.New(d, o)
 		run(t, s)
 		begun := c.Now()
@@ -102,6 +141,7 @@ func TestResumeAndRange(t *testing.T) {
 			until(t, d, s, sid, settled)
 			failed = append(failed, sid)
 		}
+		next(t, notices)
 		held := send(t, d, s, callback.Callback{URL: server.URL})
 		until(t, d, s, held, func(d callback.Delivery, _ []callback.Attempt) bool { return d.NextAt.IsZero() })
 		up.Store(true)

@@ -92,6 +92,11 @@ func (d *Device) look() (list []Held, err error) {
 			return nil, err
 		}
 		defer d.shut()
+		// Its power had failed, perhaps in the middle of a profile. Power that
+		// comes resets it, as at the next start.
+		if err := d.way.card.Reset(); err != nil {
+			return nil, err
+		}
 	}
 	chip, err := lpa.OpenChip(d.way.card) // not by the way that fails
 	if err != nil {

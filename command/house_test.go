@@ -66,7 +66,7 @@ func (h *house) bound(t testing.TB) {
 	h.smsc = smsctest.Start(t)
 	h.SMSC = smsc.New(smsc.Options{
 		Address: h.smsc.Addr(), SystemID: smsctest.SystemID, Password: []byte(smsctest.Password), Source: smsc.Number{Digits: "000"},
-		Pause: time.Millisecond, MaxPause: 4 * time.Millisecond, Hold: time.Millisecond, Patience: 20 * time.Second, Take: h.Take,
+		Pause: time.Millisecond, MaxPause: 4 * time.Millisecond, Hold: time.Millisecond, MaxHold: 4 * time.Millisecond, Patience: 20 * time.Second, Take: h.Take,
 	})
 	running(t, h.SMSC.Run)
 	h.ready(t)

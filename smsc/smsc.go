@@ -74,6 +74,7 @@ type Options struct {
 	Patience   time.Duration // for one answer, 30 s
 	Turn       time.Duration // how long a message waits for its turn before it is left, 40 s if zero
 	Hold       time.Duration // first pause when the SMSC throttles, doubled while it goes on; 500 ms
+	MaxHold    time.Duration // where that doubling ends, 30 s
 	Pause      time.Duration // before the second attempt to connect, doubled from there on; 1 s
 	MaxPause   time.Duration // where doubling ends, a minute
 
@@ -115,6 +116,7 @@ func New(o Options) *Client {
 	o.Pause = or(o.Pause, time.Second)
 	o.MaxPause = or(o.MaxPause, time.Minute)
 	o.Hold = or(o.Hold, 500*time.Millisecond)
+	o.MaxHold = or(o.MaxHold, 30*time.Second)
 	c := &Client{options: o, window: make(chan struct{}, o.Window)}
 	if o.Rate > 0 {
 		c.pace.each = time.Second / time.Duration(o.Rate)
@@ -225,7 +227,7 @@ func (c *Client) Submit(ctx context.Context, m Message) (id string, err error) {
 	}
 	id, err = l.submit(ctx, m)
 	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.Throttled() {
-		c.pace.hold(c.options.Hold)
+		c.pace.hold(c.options.Hold, c.options.MaxHold)
 	} else if err == nil {
 		c.pace.release()
 	}
@@ -264,14 +266,14 @@ func (p *pace) wait(ctx context.Context) error {
 }
 
 // hold lets nothing go for a while, longer each time.
-func (p *pace) hold(first time.Duration) {
+func (p *pace) hold(first, longest time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	until := time.Now()
 	if p.next.After(until.Add(p.each)) {
 		return // several messages were under way when the SMSC began to throttle
 	}
-	p.pause = min(max(2*p.pause, first), 30*time.Second)
+	p.pause = min(max(2*p.pause, first), longest)
 	p.next = until.Add(p.pause)
 }
 

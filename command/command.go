@@ -89,7 +89,7 @@ func (s *Store) Register() {
 	// up: the queue need not try them again.
 	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[smsArgs]) error { return s.sendSMS(ctx) },
 		jobs.Attempts(1), jobs.Lane("sms", 2))
-	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[ipArgs]) error { return s.sendIP(ctx) },
+	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[ipArgs]) error { return s.sendIP(ctx, j.Hand()) },
 		jobs.Attempts(1), jobs.Lane("ip", 2))
 	s.Jobs.Every("command.sms", sweep, smsArgs{})
 	s.Jobs.Every("command.ip", sweep, ipArgs{})

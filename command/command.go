@@ -81,7 +81,7 @@ const (
 )
 
 // sweep is how often the jobs look for what was left behind.
-const sweep = 15 * time.Second
+const sweep = 5 * time.Second
 
 // Register sets the handlers of the store's jobs.
 func (s *Store) Register() {

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -263,6 +264,10 @@ func (p *pace) wait(ctx context.Context) error {
 	}
 }
 
+// longestHold is where the pauses end, but for a quarter of it: how long after the
+// end of throttling messages may still be held back.
+const longestHold = 5 * time.Second
+
 // hold lets nothing go for a while, longer each time.
 func (p *pace) hold(first time.Duration) {
 	p.mu.Lock()
@@ -271,8 +276,8 @@ func (p *pace) hold(first time.Duration) {
 	if p.next.After(until.Add(p.each)) {
 		return // several messages were under way when the SMSC began to throttle
 	}
-	p.pause = min(max(2*p.pause, first), 30*time.Second)
-	p.next = until.Add(p.pause)
+	p.pause = min(max(2*p.pause, first), longestHold)
+	p.next = until.Add(p.pause + rand.N(p.pause/4+1))
 }
 
 // release forgets that the SMSC was throttling.

@@ -29,7 +29,7 @@ type Core interface {
 }
 
 // A Difference is one thing that a core network holds otherwise than it should.
-// Keys are shown as "[secret]".
+// Keys are not shown, only that they are others.
 type Difference struct {
 	What string `json:"what"`
 	Want string `json:"want"`
@@ -54,7 +54,7 @@ func (l *differences) flag(what string, want, is bool) {
 // keys adds a difference of key material, of which no more may be said.
 func (l *differences) keys(same bool) {
 	if !same {
-		*l = append(*l, Difference{"keys", "[secret]", "other keys"})
+		*l = append(*l, Difference{"key material", "the profile's", "another's"})
 	}
 }
 

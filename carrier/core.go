@@ -36,7 +36,15 @@ type Difference struct {
 	Is   string `json:"is"`
 }
 
-func (d Difference) String() string { return fmt.Sprintf("%s is %s, not %s", d.What, d.Is, d.Want) }
+func (d Difference) String() string {
+	verb := "is"
+	if d.What == theKeys {
+		verb = "are"
+	}
+	return fmt.Sprintf("%s %s %s, not %s", d.What, verb, d.Is, d.Want)
+}
+
+const theKeys = "keys"
 
 // differences collects them.
 type differences []Difference
@@ -54,7 +62,7 @@ func (l *differences) flag(what string, want, is bool) {
 // keys adds a difference of key material, of which no more may be said.
 func (l *differences) keys(same bool) {
 	if !same {
-		*l = append(*l, Difference{"key material", "the profile's", "another's"})
+		*l = append(*l, Difference{theKeys, "the profile's", "another's"})
 	}
 }
 

@@ -13,7 +13,10 @@ alter table ip_command add column holder bigint not null default 0;
 alter table bulk_lines add column has_eid boolean not null default true;
 create index bulk_lines_age on bulk_lines (created_at) where has_eid;
 
+alter table api_key add column updated_at bigint not null default 0; -- when it was renamed
+
 -- +goose Down
+alter table api_key drop column updated_at;
 drop index bulk_lines_age;
 alter table bulk_lines drop column has_eid;
 alter table ip_command drop column holder;

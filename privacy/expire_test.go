@@ -74,7 +74,7 @@ func newPast(t *testing.T, d *db.DB) *past {
 		},
 		{`insert into bulk_order (sid, account_sid, status, label, total, available, failed, canceled, chunks, chunks_ended, wants_code, callback_url, callback_method, callback_per, created_at, updated_at)
 			select v.column1, $1, v.column2, '', 1, 0, 0, 0, 1, 1, $3, '', 'POST', 'order', $2, $2 from (values ('HO1', 'canceled'), ('HO2', 'running')) v`, []any{ours, at, false}},
-		{`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO1', 0, $2, $1)`, []any{at, `[{"l":2,"e":"` + lineEID + `","b":"box 7"},{"l":3,"n":5}]`}},
+		{`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO1', 0, $2, $1)`, []any{at, `[{"l":2,"e":"` + lineEID + `","b":"box 7"},{"l":3,"n":5},{"l":4,"e":""}]`}},
 		{`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO2', 0, '[{"l":2,"e":"still to be ordered"}]', $1)`, []any{at}},
 		{`insert into usage_session (nas, id, sim_sid, seconds, upload, download, wide, addresses, is_open, began_at, last_at)
 			values ('gw', '1', 'HS1', 0, 0, 0, $2, '192.0.2.88', $2, $1, $1)`, []any{at, false}},

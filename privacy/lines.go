@@ -81,8 +81,9 @@ func withoutEIDs(text string) (rest string, eids int64, err error) {
 		return "", 0, err
 	}
 	for _, line := range lines {
-		if _, ok := line["e"]; ok {
-			delete(line, "e")
+		eid, ok := line["e"]
+		delete(line, "e")
+		if ok && string(eid) != `""` { // an erasure has left that
 			eids++
 		}
 	}

@@ -55,6 +55,7 @@ type Key struct {
 	Account   string
 	Name      string
 	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // A Store keeps accounts.

@@ -18,7 +18,7 @@ func (s *Store) CreateKey(ctx context.Context, tx *db.Tx, account, name string) 
 		return Key{}, "", err
 	}
 	now := s.Now()
-	k := Key{SID: NewSID(KeyPrefix), Account: account, Name: name, CreatedAt: now}
+	k := Key{SID: NewSID(KeyPrefix), Account: account, Name: name, CreatedAt: now, UpdatedAt: now}
 	secret := newSecret()
 	hash := sha256.Sum256([]byte(secret))
 	if _, err := tx.ExecContext(ctx, `insert into api_key (sid, account_sid, name, secret_hash, created_at) values ($1, $2, $3, $4, $5)`,
@@ -26,6 +26,19 @@ func (s *Store) CreateKey(ctx context.Context, tx *db.Tx, account, name string) 
 		return Key{}, "", fmt.Errorf("store key %s: %w", k.SID, err)
 	}
 	return k, secret, s.events.Append(ctx, tx, event.Event{Kind: "api_key.created", Subject: k.SID, Account: account, At: now, Data: map[string]string{"name": name}})
+}
+
+// RenameKey gives an API key of an account another name.
+func (s *Store) RenameKey(ctx context.Context, tx *db.Tx, account, sid, name string) error {
+	now := s.Now()
+	n, err := tx.Exec(ctx, `update api_key set name = $1, updated_at = $2 where sid = $3 and account_sid = $4`, name, db.Micros(now), sid, account)
+	if err != nil {
+		return fmt.Errorf("rename key %s: %w", sid, err)
+	}
+	if n == 0 {
+		return fault.New(fault.NotFound, "API key %s was not found", sid)
+	}
+	return s.events.Append(ctx, tx, event.Event{Kind: "api_key.renamed", Subject: sid, Account: account, At: now, Data: map[string]string{"name": name}})
 }
 
 // DeleteKey withdraws an API key of an account.
@@ -46,11 +59,11 @@ func (s *Store) DeleteKey(ctx context.Context, tx *db.Tx, account, sid string) e
 func (s *Store) Keys(ctx context.Context, q db.Query, account string, after Key, limit int) ([]Key, error) {
 	list, err := db.All(ctx, q, func(r db.Row) (Key, error) {
 		k := Key{Account: account}
-		var created int64
-		err := r.Scan(&k.SID, &k.Name, &created)
-		k.CreatedAt = db.Time(created)
+		var created, updated int64
+		err := r.Scan(&k.SID, &k.Name, &created, &updated)
+		k.CreatedAt, k.UpdatedAt = db.Time(created), db.Time(max(created, updated))
 		return k, err
-	}, `select sid, name, created_at from api_key
+	}, `select sid, name, created_at, updated_at from api_key
 		where account_sid = $1 and (created_at, sid) > ($2, $3) order by created_at, sid limit $4`,
 		account, keyTime(after.CreatedAt), after.SID, limit)
 	if err != nil {

@@ -46,6 +46,10 @@ var coreOperations = []Operation{
 		Basic: true, Answers: answered(200, "key"),
 	},
 	{
+		Method: "POST", Path: coreAccounts + "/{AccountSid}/Keys/{Sid}", ID: "UpdateKey", Resource: "Accounts", Summary: "Renames an API key",
+		Params: []Field{{"FriendlyName", "text 64", false, "Stays if not given."}}, Basic: true, Answers: answered(200, "key"),
+	},
+	{
 		Method: "DELETE", Path: coreAccounts + "/{AccountSid}/Keys/{Sid}", ID: "DeleteKey", Resource: "Accounts", Summary: "Takes an API key away",
 		Basic: true, Answers: answered(204, ""),
 	},

@@ -29,14 +29,22 @@ type Core interface {
 }
 
 // A Difference is one thing that a core network holds otherwise than it should.
-// Keys are shown as "[secret]".
+// Keys are not shown, only that they are others.
 type Difference struct {
 	What string `json:"what"`
 	Want string `json:"want"`
 	Is   string `json:"is"`
 }
 
-func (d Difference) String() string { return fmt.Sprintf("%s is %s, not %s", d.What, d.Is, d.Want) }
+func (d Difference) String() string {
+	verb := "is"
+	if d.What == theKeys {
+		verb = "are"
+	}
+	return fmt.Sprintf("%s %s %s, not %s", d.What, verb, d.Is, d.Want)
+}
+
+const theKeys = "keys"
 
 // differences collects them.
 type differences []Difference
@@ -54,7 +62,7 @@ func (l *differences) flag(what string, want, is bool) {
 // keys adds a difference of key material, of which no more may be said.
 func (l *differences) keys(same bool) {
 	if !same {
-		*l = append(*l, Difference{"keys", "[secret]", "other keys"})
+		*l = append(*l, Difference{theKeys, "the profile's", "another's"})
 	}
 }
 

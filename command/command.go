@@ -81,7 +81,7 @@ const (
 )
 
 // sweep is how often the jobs look for what was left behind.
-const sweep = 15 * time.Second
+const sweep = 5 * time.Second
 
 // Register sets the handlers of the store's jobs.
 func (s *Store) Register() {
@@ -89,7 +89,7 @@ func (s *Store) Register() {
 	// up: the queue need not try them again.
 	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[smsArgs]) error { return s.sendSMS(ctx) },
 		jobs.Attempts(1), jobs.Lane("sms", 2))
-	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[ipArgs]) error { return s.sendIP(ctx) },
+	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[ipArgs]) error { return s.sendIP(ctx, j.Hand()) },
 		jobs.Attempts(1), jobs.Lane("ip", 2))
 	s.Jobs.Every("command.sms", sweep, smsArgs{})
 	s.Jobs.Every("command.ip", sweep, ipArgs{})

@@ -14,6 +14,7 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/fault"
+	"godwit/jobs"
 	"godwit/sim"
 )
 
@@ -66,7 +67,7 @@ func TestIPLife(t *testing.T) {
 		if m.Status != Queued || m.DeviceIP != "" {
 			t.Errorf("new: %+v", m)
 		}
-		check(t, h.sendIP(t.Context()))
+		check(t, h.sendIP(t.Context(), jobs.Hand{}))
 		if m = h.wantIP(t, m, Sent); m.DeviceIP != "127.0.0.2" {
 			t.Errorf("sent to %q", m.DeviceIP)
 		}
@@ -116,7 +117,7 @@ func TestIPFails(t *testing.T) {
 		order := IPOrder{Account: h.account, SIM: one.SID, DevicePort: 4000, Payload: "x", Callback: hook}
 		away, err := h.SendIP(t.Context(), order)
 		check(t, err)
-		check(t, h.sendIP(t.Context()))
+		check(t, h.sendIP(t.Context(), jobs.Hand{}))
 		if m := h.wantIP(t, away, Failed); m.ErrorCode != "83401" || m.DeviceIP != "" {
 			t.Errorf("not attached: %+v", m)
 		}
@@ -128,14 +129,14 @@ func TestIPFails(t *testing.T) {
 		h.addresses[one.ICCID] = netip.MustParseAddr("2001:db8::1") // our socket is of the other family
 		unreachable, err := h.SendIP(t.Context(), order)
 		check(t, err)
-		check(t, h.sendIP(t.Context()))
+		check(t, h.sendIP(t.Context(), jobs.Hand{}))
 		if m := h.wantIP(t, unreachable, Failed); m.ErrorCode != "83400" {
 			t.Errorf("unreachable: %+v", m)
 		}
 		h.Port = nil
 		portless, err := h.SendIP(t.Context(), order)
 		check(t, err)
-		check(t, h.sendIP(t.Context()))
+		check(t, h.sendIP(t.Context(), jobs.Hand{}))
 		if m := h.wantIP(t, portless, Failed); m.ErrorCode != "83400" || !strings.Contains(m.ErrorMessage, "not set up") {
 			t.Errorf("without a port: %+v", m)
 		}

@@ -13,6 +13,7 @@ import (
 	"godwit/db"
 	"godwit/event"
 	"godwit/fault"
+	"godwit/jobs"
 )
 
 // ipArgs is the job that sends all waiting datagrams.
@@ -30,7 +31,15 @@ const (
 // sendIP sends datagrams until none waits. It may run again after a crash, and
 // then sends those again of which it is not stored that they left: a device may
 // get a datagram twice, as it may with UDP anyway.
-func (s *Store) sendIP(ctx context.Context) error {
+func (s *Store) sendIP(ctx context.Context, h jobs.Hand) error {
+	if h.Again { // its process has died: nobody else works at what it held
+		if err := s.DB.Write(ctx, func(tx *db.Tx) error {
+			_, err := tx.ExecContext(ctx, `update ip_command set lease = 1 where status = 'queued' and lease > 1 and holder = $1`, h.Job)
+			return err
+		}); err != nil {
+			return fmt.Errorf("take up the IP commands that a process left behind: %w", err)
+		}
+	}
 	for range ipRounds {
 		var batch []IP
 		err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
@@ -41,7 +50,7 @@ func (s *Store) sendIP(ctx context.Context) error {
 				return fmt.Errorf("read IP commands that wait: %w", err)
 			}
 			for _, m := range batch {
-				if _, err := tx.ExecContext(ctx, `update ip_command set lease = $1 where sid = $2`, now.Add(ipLease).UnixMicro(), m.SID); err != nil {
+				if _, err := tx.ExecContext(ctx, `update ip_command set lease = $1, holder = $2 where sid = $3`, now.Add(ipLease).UnixMicro(), h.Job, m.SID); err != nil {
 					return fmt.Errorf("claim IP command %s: %w", m.SID, err)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,9 @@ const (
 	// A claim that is older is renewed before the message is handed over. With
 	// the client's wait for a turn and for the answer it stays below a lease.
 	smsFresh = 20 * time.Second
+	// throttledWait is the longest pause of a message that came too fast, but for
+	// a quarter of it, so that not all come at once.
+	throttledWait = 5 * time.Second
 )
 
 // Bound is told that this node is bound to the SMSC again: what waits only for
@@ -202,7 +206,7 @@ func (s *Store) settle(ctx context.Context, m SMS, id string, told error) error 
 		slog.DebugContext(ctx, "a message waits", "sid", m.SID, "attempt", m.attempts+1, "err", told)
 		return s.DB.Write(ctx, func(tx *db.Tx) error {
 			_, err := tx.ExecContext(ctx, `update sms_command set lease = $1, doubt_at = 0 where sid = $2 and status = 'queued'`,
-				s.now().Add(waitFor(m.attempts)).UnixMicro(), m.SID)
+				s.now().Add(waitFor(m.attempts, told)).UnixMicro(), m.SID)
 			return err
 		})
 	}
@@ -236,8 +240,17 @@ func hopeless(err error) (reason string, ok bool) {
 	return "", false
 }
 
-// waitFor is the pause after an attempt.
-func waitFor(attempts int) time.Duration { return min(5*time.Second<<min(attempts, 7), 5*time.Minute) }
+// waitFor is the pause after an attempt. A message that came too fast has nothing
+// wrong with it and goes again soon: the client holds everything back while the
+// SMSC throttles. Anything else may be the message's own, such as a device whose
+// queue is full.
+func waitFor(attempts int, told error) time.Duration {
+	if refusal, ok := errors.AsType[*smsc.Refusal](told); ok && refusal.TooFast() {
+		wait := min(time.Second<<min(attempts, 7), throttledWait)
+		return wait + rand.N(wait/4)
+	}
+	return min(5*time.Second<<min(attempts, 7), 5*time.Minute)
+}
 
 func (s *Store) failSMS(ctx context.Context, sid, reason string) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {

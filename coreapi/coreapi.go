@@ -50,7 +50,7 @@ func New(o Options) *web.Door {
 			{Path: root, Methods: map[string]web.Handler{http.MethodGet: d.list, http.MethodPost: d.create}},
 			{Path: root + "/{sid}", Methods: map[string]web.Handler{http.MethodGet: d.fetch, http.MethodPost: d.update}},
 			{Path: root + "/{sid}/Keys", Methods: map[string]web.Handler{http.MethodGet: d.listKeys, http.MethodPost: d.createKey}},
-			{Path: root + "/{sid}/Keys/{key}", Methods: map[string]web.Handler{http.MethodGet: d.fetchKey, http.MethodDelete: d.deleteKey}},
+			{Path: root + "/{sid}/Keys/{key}", Methods: map[string]web.Handler{http.MethodGet: d.fetchKey, http.MethodPost: d.renameKey, http.MethodDelete: d.deleteKey}},
 		},
 		Authenticate: func(r *http.Request) (account.Caller, error) {
 			user, password, ok := r.BasicAuth()
@@ -310,7 +310,7 @@ type keyJSON struct {
 }
 
 func showKey(k account.Key, secret string) keyJSON {
-	return keyJSON{SID: k.SID, Name: k.Name, Secret: secret, DateCreated: date(k.CreatedAt), DateUpdated: date(k.CreatedAt)}
+	return keyJSON{SID: k.SID, Name: k.Name, Secret: secret, DateCreated: date(k.CreatedAt), DateUpdated: date(k.UpdatedAt)}
 }
 
 // keys returns the keys of the account in the path.
@@ -372,6 +372,29 @@ func (d *door) fetchKey(w http.ResponseWriter, r *web.Request) error {
 		return web.NotFound(r)
 	}
 	return web.WriteJSON(w, http.StatusOK, showKey(found[i], ""))
+}
+
+func (d *door) renameKey(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.PostForm(r)
+	if err != nil {
+		return err
+	}
+	name := f.Text("FriendlyName", 64)
+	if err := f.Err(); err != nil {
+		return err
+	}
+	if name != "" { // as with accounts: what is not given stays
+		if err := d.db.Write(r.Context(), func(tx *db.Tx) error {
+			a, err := d.account(r.Context(), tx, r)
+			if err != nil {
+				return err
+			}
+			return d.accounts.RenameKey(r.Context(), tx, a.SID, r.Param("key"), name)
+		}); err != nil {
+			return err
+		}
+	}
+	return d.fetchKey(w, r)
 }
 
 func (d *door) deleteKey(w http.ResponseWriter, r *web.Request) error {

@@ -73,6 +73,11 @@ func TestVendorsClient(t *testing.T) {
 		if list, err := child.ListKey(&vendor.ListKeyParams{PathAccountSid: sub.Sid}); err != nil || len(list) != 1 || *list[0].FriendlyName != "ci" {
 			t.Errorf("keys %v, %v", list, err)
 		}
+		if got, err := api.UpdateKey(*key.Sid, (&vendor.UpdateKeyParams{}).SetPathAccountSid(*sub.Sid).SetFriendlyName("build")); err != nil || *got.FriendlyName != "build" {
+			t.Errorf("renamed: %v, %v", got, err)
+		}
+		_, err = api.UpdateKey(*key.Sid, (&vendor.UpdateKeyParams{}).SetPathAccountSid(own.SID).SetFriendlyName("x"))
+		refused(err, 404)
 		if list, err := api.ListAccount((&vendor.ListAccountParams{}).SetPageSize(1)); err != nil || len(list) != 2 {
 			t.Errorf("accounts %v, %v", list, err)
 		}

@@ -73,6 +73,8 @@ func sqlitePool(path string, writes bool, size int) (*sql.DB, error) {
 	}
 	if writes {
 		set.Set("_txlock", "immediate")
+		// What is deleted is gone from the file, not only from its tables.
+		pragmas = append(pragmas, "secure_delete(1)")
 	} else {
 		pragmas = append(pragmas, "query_only(1)")
 	}

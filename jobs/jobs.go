@@ -36,6 +36,18 @@ type Job[T Args] struct {
 	AddedAt time.Time
 }
 
+// A Hand is a job as the holder of what it has claimed. A process that dies leaves
+// its claims behind, and the job is worked again under the same number: Again, it
+// may let go at once what it holds, for nobody works at it any more. That is so
+// for jobs of one attempt ([Attempts]); others come again after a failure, too.
+type Hand struct {
+	Job   int64
+	Again bool
+}
+
+// Hand returns the job as a holder.
+func (j Job[T]) Hand() Hand { return Hand{j.ID, j.Attempt > 1} }
+
 // A Queue takes jobs and, while [Queue.Run] runs, works them. Set it up with
 // [New], [Register] and [Queue.Every] before the first Run.
 type Queue struct {

@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -78,6 +79,14 @@ var (
 // short has still told all that it did.
 func (s *Store) Expire(ctx context.Context, p Policy) (Proof, error) {
 	all := Proof{}
+	err := s.expireAll(ctx, p, all)
+	if len(all) > 0 {
+		err = errors.Join(err, s.DB.Purge(ctx))
+	}
+	return all, err
+}
+
+func (s *Store) expireAll(ctx context.Context, p Policy, all Proof) error {
 	for _, one := range []struct {
 		why   string
 		age   time.Duration
@@ -91,20 +100,25 @@ func (s *Store) Expire(ctx context.Context, p Policy) (Proof, error) {
 			for {
 				n, err := s.expire(ctx, one.why, one.age, before, r, all)
 				if err != nil {
-					return all, err
+					return err
 				}
 				if n < expireBatch {
 					break
 				}
 			}
 		}
-		if one.why == "evidence" {
-			if err := s.expireEvents(ctx, one.age, before, all); err != nil {
-				return all, err
-			}
+		var err error
+		switch one.why {
+		case "evidence":
+			err = s.expireEvents(ctx, one.age, before, all)
+		case "devices":
+			err = s.expireLines(ctx, one.age, before, all)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // expire follows one rule for one batch.

@@ -26,11 +26,14 @@ type past struct {
 	at  time.Time
 }
 
+// lineEID stands in an order, and nowhere else.
+const lineEID = "89049032000000000000000000000047"
+
 // words by the policy that lets them go.
 var words = map[string][]string{
 	"messages": {"text of an SMS", "dGV4dCBvdmVyIElQ", "192.0.2.77", "receipt octets"},
 	"evidence": {"event detail", "event evidence", "said by callback", "signed notification"},
-	"devices":  {eid, "192.0.2.88"},
+	"devices":  {eid, "192.0.2.88", lineEID},
 }
 
 func newPast(t *testing.T, d *db.DB) *past {
@@ -69,6 +72,10 @@ func newPast(t *testing.T, d *db.DB) *past {
 			`insert into profile (iccid, state, profile_type, batch, imsi, secrets, eid, updated_at) values ('8988307000000000006', 'installed', 't', 'b', '001010000000001', $3, $2, $1)`,
 			[]any{at, eid, []byte{1}},
 		},
+		{`insert into bulk_order (sid, account_sid, status, label, total, available, failed, canceled, chunks, chunks_ended, wants_code, callback_url, callback_method, callback_per, created_at, updated_at)
+			select v.column1, $1, v.column2, '', 1, 0, 0, 0, 1, 1, $3, '', 'POST', 'order', $2, $2 from (values ('HO1', 'canceled'), ('HO2', 'running')) v`, []any{ours, at, false}},
+		{`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO1', 0, $2, $1)`, []any{at, `[{"l":2,"e":"` + lineEID + `","b":"box 7"},{"l":3,"n":5},{"l":4,"e":""}]`}},
+		{`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO2', 0, '[{"l":2,"e":"still to be ordered"}]', $1)`, []any{at}},
 		{`insert into usage_session (nas, id, sim_sid, seconds, upload, download, wide, addresses, is_open, began_at, last_at)
 			values ('gw', '1', 'HS1', 0, 0, 0, $2, '192.0.2.88', $2, $1, $1)`, []any{at, false}},
 	} {
@@ -147,7 +154,7 @@ func TestExpires(t *testing.T) {
 	}{
 		{"messages", privacy.Policy{Messages: retained}, `map[ip_command.payload:1 sms_command.payload:1 sms_receipt:1]`},
 		{"evidence", privacy.Policy{Evidence: retained}, `map[callback_delivery:1 event:1 notification:1]`},
-		{"devices", privacy.Policy{Devices: retained}, `map[esim_profile.eid:1 profile.eid:1 usage_session.addresses:1]`},
+		{"devices", privacy.Policy{Devices: retained}, `map[bulk_lines.eid:1 esim_profile.eid:1 profile.eid:1 usage_session.addresses:1]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -175,7 +182,7 @@ func TestExpires(t *testing.T) {
 						t.Errorf("what policy %s is for went, too", other)
 					}
 				}
-				for _, word := range []string{"still to be sent", "still to be told", "still to be loaded"} {
+				for _, word := range []string{"still to be sent", "still to be told", "still to be loaded", "still to be ordered", "box 7"} {
 					if len(holders(t, d, word)) == 0 {
 						t.Errorf("%q is gone", word)
 					}
@@ -251,7 +258,7 @@ func TestPolicy(t *testing.T) {
 		defer look.Stop()
 		for done := false; !done; {
 			told := p.proofs(t)
-			done = len(told["messages"]) == 3 && len(told["devices"]) == 3
+			done = len(told["messages"]) == 3 && len(told["devices"]) == 4
 			select {
 			case <-late:
 				t.Fatalf("only %v went in two minutes", told)

@@ -37,8 +37,9 @@ func (s *Store) now() time.Time {
 // A Proof says how many rows of each kind of data were cleared.
 type Proof map[string]int64
 
-// Erase deletes what is known about the device and the messages of one Sim, as
-// part of one transaction. It may be repeated, and must be if the Sim was used
+// Erase deletes what is known about the device and the messages of one Sim in one
+// transaction, and then from the database's files; an error that comes with a proof
+// is of the latter ([db.DB.Purge]). It may be repeated, and must be if the Sim was used
 // since. A Sim whose download is not over is refused: what would be deleted is
 // still needed.
 func (s *Store) Erase(ctx context.Context, sim, why string) (proof Proof, err error) {
@@ -71,7 +72,10 @@ func (s *Store) Erase(ctx context.Context, sim, why string) (proof Proof, err er
 		}
 		return s.erase(ctx, tx, subject{sim, iccid, account, eids, profiles}, why, proof)
 	})
-	return proof, err
+	if err != nil {
+		return nil, err
+	}
+	return proof, s.DB.Purge(ctx)
 }
 
 type subject struct {
@@ -113,6 +117,19 @@ func (s *Store) erase(ctx context.Context, tx *db.Tx, who subject, why string, p
 			and kind <> 'privacy.erased' and (data <> '{"erased":true}' or evidence is not null)`, subject); err != nil {
 			return err
 		}
+	}
+	// The lines of an order, which name EIDs in its order for the result.
+	for _, eid := range who.eids {
+		if err := clear(ctx, tx, proof, "bulk_lines.eid", `update bulk_lines set lines = replace(lines, $1, '"e":""') where order_sid in
+			(select order_sid from esim_profile where sim_sid = $2) and lines like $3`, `"e":"`+eid+`"`, who.sim, `%"e":"`+eid+`"%`); err != nil {
+			return err
+		}
+	}
+	// Answers kept for repeated requests; without one, the thing is shown as it is.
+	if err := clear(ctx, tx, proof, "request_once.body", `update request_once set status = 0, content_type = '', body = null where body is not null
+		and subject in (select sid from sms_command where sim_sid = $1 union select sid from ip_command where sim_sid = $1
+			union select sid from esim_profile where sim_sid = $1)`, who.sim); err != nil {
+		return err
 	}
 	// Events about messages have the message as their subject.
 	if err := clear(ctx, tx, proof, "event", `update event set data = '{"erased":true}', evidence = null, evidence_kind = '' where data <> '{"erased":true}'

@@ -52,6 +52,15 @@ func TestErased(t *testing.T) {
 				values ('HC1', $1, $2, 'to_sim', 'delivered', $3, '', 'POST', 0, '', 0, 0, 0, 1, 1)`, ours, one.SID, secret); err != nil {
 				return err
 			}
+			for _, more := range []string{
+				`insert into request_once (account_sid, key, digest, subject, status, content_type, body, created_at) values ('x', 'k', '', 'HC1', 201, 'x', '` + secret + `', 1)`,
+				`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO1', 0, '[{"l":2,"e":"` + eid + `","b":"box"},{"l":3,"e":"89049032000000000000000000000021"}]', 1)`,
+				`update esim_profile set order_sid = 'HO1', order_item = 1`,
+			} {
+				if _, err := tx.ExecContext(ctx, more); err != nil {
+					return err
+				}
+			}
 			if err := log.Append(ctx, tx, event.Event{Kind: "sms_command.sent", Subject: "HC1", Account: ours, Data: map[string]string{"payload": secret}}); err != nil {
 				return err
 			}
@@ -71,6 +80,11 @@ func TestErased(t *testing.T) {
 		}
 		if proof["event"] == 0 || proof["sms_command.payload"] != 1 || proof["esim_profile.eid"] != 1 {
 			t.Errorf("proof %v", proof)
+		}
+		for _, word := range []string{`"e":"89049032000000000000000000000021"`, "box"} {
+			if len(holders(t, d, word)) != 1 {
+				t.Errorf("%q of another line, or a label, is gone", word)
+			}
 		}
 		for _, word := range []string{eid, secret} {
 			if left := holders(t, d, word); len(left) > 0 {
@@ -96,7 +110,7 @@ func holders(t *testing.T, d *db.DB, word string) (found []string) {
 	for _, c := range []string{
 		"esim_profile.eid", "profile.eid", "card.eid", "event.data", "event.subject", "sms_command.payload", "ip_command.payload", "ip_command.device_ip",
 		"sms_receipt.raw", "usage_session.addresses",
-		"callback_delivery.form", "notification.eid", "run.eid", "es2_call.answer", "outbox.payload", "event.evidence", "notification.evidence",
+		"bulk_lines.lines", "request_once.body", "callback_delivery.form", "notification.eid", "run.eid", "es2_call.answer", "outbox.payload", "event.evidence", "notification.evidence",
 	} {
 		table, column, _ := strings.Cut(c, ".")
 		err := d.Read(context.Background(), func(q db.Query) error {

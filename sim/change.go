@@ -14,6 +14,7 @@ import (
 	"godwit/db"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/jobs"
 )
 
 // A CoreNetwork carries the Sims' traffic: the HLR of a mobile operator, or the
@@ -98,9 +99,12 @@ func (s *Store) schedule(ctx context.Context, tx *db.Tx, was, to Sim, tell Callb
 // carryOut works on updates of Sims until none waits. It may run again after a
 // crash and beside others of its kind: the core network does not mind being
 // told twice, and an update that another run has ended is not there any more.
-func (s *Store) carryOut(ctx context.Context) error {
+func (s *Store) carryOut(ctx context.Context, h jobs.Hand) error {
+	if err := s.letGo(ctx, h, "sim_change", "true"); err != nil {
+		return err
+	}
 	for range changeRounds {
-		batch, more, err := s.claimChanges(ctx)
+		batch, more, err := s.claimChanges(ctx, h)
 		if err != nil {
 			return err
 		}
@@ -119,7 +123,7 @@ func (s *Store) carryOut(ctx context.Context) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error { return s.Jobs.Add(ctx, tx, changeArgs{}) })
 }
 
-func (s *Store) claimChanges(ctx context.Context) (batch []pending, more bool, err error) {
+func (s *Store) claimChanges(ctx context.Context, h jobs.Hand) (batch []pending, more bool, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		now := s.now()
 		batch, err = db.All(ctx, tx, scanPending, selectPending+` where lease < $1 order by lease, created_at limit `+
@@ -128,7 +132,7 @@ func (s *Store) claimChanges(ctx context.Context) (batch []pending, more bool, e
 			return fmt.Errorf("read updates that wait: %w", err)
 		}
 		for _, c := range batch {
-			if _, err := tx.ExecContext(ctx, `update sim_change set lease = $1 where sim_sid = $2`, now.Add(changeLease).UnixMicro(), c.SIM); err != nil {
+			if _, err := tx.ExecContext(ctx, `update sim_change set lease = $1, holder = $2 where sim_sid = $3`, now.Add(changeLease).UnixMicro(), h.Job, c.SIM); err != nil {
 				return fmt.Errorf("claim the update of %s: %w", c.SIM, err)
 			}
 		}

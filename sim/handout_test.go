@@ -10,6 +10,7 @@ import (
 	"godwit/db/dbtest"
 	"godwit/event"
 	"godwit/ident"
+	"godwit/jobs"
 )
 
 // A counter is a [Handout] with a small stock that it names beforehand.
@@ -70,7 +71,7 @@ func TestHandedOut(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := h.reserve(t.Context()); err != nil {
+		if err := h.reserve(t.Context(), jobs.Hand{}); err != nil {
 			t.Fatal(err)
 		}
 		for i := range single {

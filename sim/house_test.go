@@ -255,7 +255,7 @@ func (h *house) available(t testing.TB, r Reservation) Profile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.reserve(context.Background()); err != nil {
+	if err := h.reserve(context.Background(), jobs.Hand{}); err != nil {
 		t.Fatal(err)
 	}
 	p = h.profile(t, p)

@@ -14,6 +14,7 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/ident"
+	"godwit/jobs"
 	"godwit/rsp"
 
 	"pgregory.net/rapid"
@@ -64,28 +65,29 @@ func reservationMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 			check(err)
 			all = append(all, p)
 		},
-		"run the job": func(*rapid.T) { _ = h.reserve(ctx) }, // fails where the SM-DP+ is silent
+		"run the job": func(*rapid.T) { _ = h.reserve(ctx, jobs.Hand{}) }, // fails where the SM-DP+ is silent
 		"die after the claim": func(*rapid.T) {
-			_, _, err := h.claim(ctx)
+			_, _, err := h.claim(ctx, jobs.Hand{Job: 1})
 			check(err)
 		},
+		"come again": func(*rapid.T) { _ = h.reserve(ctx, jobs.Hand{Job: 1, Again: true}) },
 		"die after the order": func(*rapid.T) {
-			batch, _, err := h.claim(ctx)
+			batch, _, err := h.claim(ctx, jobs.Hand{})
 			check(err)
 			_, _ = h.order(ctx, batch)
 		},
 		"die after the confirmation": func(*rapid.T) {
-			batch, _, err := h.claim(ctx)
+			batch, _, err := h.claim(ctx, jobs.Hand{})
 			check(err)
 			if batch, err = h.order(ctx, batch); err == nil && len(batch) > 0 {
 				_, _ = h.confirm(ctx, batch)
 			}
 		},
 		"two at a time": func(*rapid.T) {
-			batch, _, err := h.claim(ctx)
+			batch, _, err := h.claim(ctx, jobs.Hand{})
 			check(err)
 			h.pass(2 * reserveLease) // the first is so slow that the second takes over
-			_ = h.reserve(ctx)
+			_ = h.reserve(ctx, jobs.Hand{})
 			_ = h.prepare(ctx, batch)
 		},
 		"time passes": func(rt *rapid.T) {
@@ -139,7 +141,7 @@ func reservationMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 		clear(y.silence)
 	})
 	h.pass(2 * reserveLease)
-	check(h.reserve(ctx))
+	check(h.reserve(ctx, jobs.Hand{}))
 	for _, p := range all {
 		p = h.profile(t, p)
 		checkReservation(rt, t, h, p)
@@ -245,9 +247,10 @@ func simMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 				callbacks[sid]++
 			}
 		},
-		"carry out": func(*rapid.T) { check(h.carryOut(ctx)) },
-		"die":       func(*rapid.T) { _, _, err := h.claimChanges(ctx); check(err) },
-		"time":      func(*rapid.T) { h.pass(2 * changeLease) },
+		"carry out":  func(*rapid.T) { check(h.carryOut(ctx, jobs.Hand{})) },
+		"die":        func(*rapid.T) { _, _, err := h.claimChanges(ctx, jobs.Hand{Job: 1}); check(err) },
+		"come again": func(*rapid.T) { check(h.carryOut(ctx, jobs.Hand{Job: 1, Again: true})) },
+		"time":       func(*rapid.T) { h.pass(2 * changeLease) },
 		"a bad mood": func(rt *rapid.T) {
 			h.core.set(func(c *core) { c.refuses, c.silent = rapid.Bool().Draw(rt, "refuses"), rapid.Bool().Draw(rt, "silent") })
 		},
@@ -270,7 +273,7 @@ func simMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 	h.core.set(func(c *core) { c.refuses, c.silent = false, false })
 	for range 3 {
 		h.pass(2 * changeLease)
-		check(h.carryOut(ctx))
+		check(h.carryOut(ctx, jobs.Hand{}))
 	}
 	for _, sid := range sims {
 		one := h.sim(t, ac, sid)

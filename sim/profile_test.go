@@ -10,6 +10,7 @@ import (
 	"godwit/db/dbtest"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/jobs"
 	"godwit/rsp"
 )
 
@@ -50,7 +51,7 @@ func TestLifeOfAReservation(t *testing.T) {
 		if p.Status != ProfileNew || p.Settled() || p.ActivationCode() != "" {
 			t.Errorf("a fresh reservation is %+v", p)
 		}
-		if err := h.reserve(t.Context()); err != nil {
+		if err := h.reserve(t.Context(), jobs.Hand{}); err != nil {
 			t.Fatal(err)
 		}
 		p = h.profile(t, p)
@@ -213,7 +214,7 @@ func TestReservationFails(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := h.reserve(t.Context()); err != nil {
+				if err := h.reserve(t.Context(), jobs.Hand{}); err != nil {
 					t.Fatal(err)
 				}
 				if tt.report != nil {
@@ -265,7 +266,7 @@ func TestProgressBeforeTheAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.yard.set(func(y *yard) { y.silence["releaseProfile"] = losesAnswer })
-		if err := h.reserve(t.Context()); err == nil {
+		if err := h.reserve(t.Context(), jobs.Hand{}); err == nil {
 			t.Fatal("the lost answer was not noticed")
 		}
 		waiting := h.profile(t, p)
@@ -277,7 +278,7 @@ func TestProgressBeforeTheAnswer(t *testing.T) {
 		}
 		h.yard.set(func(y *yard) { clear(y.silence) })
 		h.pass(reserveLease)
-		if err := h.reserve(t.Context()); err != nil {
+		if err := h.reserve(t.Context(), jobs.Hand{}); err != nil {
 			t.Fatal(err)
 		}
 		if got := statuses(t, h, p.SID); got != "new reserving available installed" {
@@ -298,7 +299,7 @@ func TestUnreachableSMDP(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := h.reserve(t.Context()); err == nil {
+			if err := h.reserve(t.Context(), jobs.Hand{}); err == nil {
 				t.Fatal("silence was taken for an answer")
 			}
 			if p = h.profile(t, p); p.Status != ProfileReserving {
@@ -306,7 +307,7 @@ func TestUnreachableSMDP(t *testing.T) {
 			}
 			h.pass(reservePatience/2 + time.Minute)
 		}
-		if err := h.reserve(t.Context()); err == nil {
+		if err := h.reserve(t.Context(), jobs.Hand{}); err == nil {
 			t.Fatal("silence was taken for an answer")
 		}
 		if p = h.profile(t, p); p.Status != ProfileFailed || p.ErrorCode != "83502" {
@@ -325,7 +326,7 @@ func TestLostOrderGoesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := h.reserve(t.Context()); err == nil {
+			if err := h.reserve(t.Context(), jobs.Hand{}); err == nil {
 				t.Fatal("silence was taken for an answer")
 			}
 			h.pass(reservePatience + time.Minute)
@@ -355,7 +356,7 @@ func TestWarningIsNoEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.reserve(t.Context()); err != nil {
+	if err := h.reserve(t.Context(), jobs.Hand{}); err != nil {
 		t.Fatal(err)
 	}
 	p = h.profile(t, p)

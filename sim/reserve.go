@@ -12,6 +12,7 @@ import (
 	"godwit/db"
 	"godwit/event"
 	"godwit/ident"
+	"godwit/jobs"
 	"godwit/rsp"
 )
 
@@ -70,9 +71,12 @@ const (
 // identifiers, and whoever comes second finds the reservation settled. A run
 // that fails is not repeated by the queue: the periodic one of [sweep] follows
 // and takes along whatever has come to wait meanwhile.
-func (s *Store) reserve(ctx context.Context) error {
+func (s *Store) reserve(ctx context.Context, h jobs.Hand) error {
+	if err := s.letGo(ctx, h, "esim_profile", waitingStates); err != nil {
+		return err
+	}
 	for range reserveRounds {
-		batch, more, err := s.claim(ctx)
+		batch, more, err := s.claim(ctx, h)
 		if err != nil {
 			return err
 		}
@@ -92,7 +96,8 @@ func (s *Store) reserve(ctx context.Context) error {
 // What waits, in the words of the index of what waits: neither engine would
 // find by itself that a new reservation is one of those.
 const (
-	waitingOnes = ` where status in ('new', 'reserving')`
+	waitingStates = `status in ('new', 'reserving')`
+	waitingOnes   = ` where ` + waitingStates
 	// nextWaiting finds a reservation that nobody has begun with. One that was
 	// begun never has a lease of zero again.
 	nextWaiting = `select sid from esim_profile` + waitingOnes + ` and lease = 0 limit 1`
@@ -102,7 +107,7 @@ const (
 // claim takes reservations that wait and returns those that must be prepared.
 // Those that nobody had begun with and the SM-DP+ can hand out at once are
 // available then. more says that some are left.
-func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err error) {
+func (s *Store) claim(ctx context.Context, h jobs.Hand) (batch []Profile, more bool, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		now := s.now()
 		found, err := db.All(ctx, tx, scanProfile, claimable+tx.SkipLocked(), now.UnixMicro(), reserveBatch)
@@ -142,8 +147,8 @@ func (s *Store) claim(ctx context.Context) (batch []Profile, more bool, err erro
 				rows = append(rows, []any{p.SID, p.UpdatedAt.UnixMicro()})
 			}
 		}
-		if _, err := tx.ExecMany(ctx, `update esim_profile set status = 'reserving', lease = $1, updated_at = v.column2
-			from (values {text, bigint}) v where sid = v.column1`, []any{now.Add(reserveLease).UnixMicro()}, rows); err != nil {
+		if _, err := tx.ExecMany(ctx, `update esim_profile set status = 'reserving', lease = $1, holder = $2, updated_at = v.column2
+			from (values {text, bigint}) v where sid = v.column1`, []any{now.Add(reserveLease).UnixMicro(), h.Job}, rows); err != nil {
 			return fmt.Errorf("claim %d reservations: %w", len(rows), err)
 		}
 		return nil

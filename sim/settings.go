@@ -10,6 +10,7 @@ import (
 	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/jobs"
 )
 
 // A SettingsStatus is where an update of a Sim's settings stands.
@@ -203,8 +204,11 @@ type settingsArgs struct{}
 func (settingsArgs) Kind() string { return "sim.settings" }
 
 // bringSettings works on settings updates until none waits. It may run again
-// after a crash: what is in progress is brought once more when its lease ends.
-func (s *Store) bringSettings(ctx context.Context) error {
+// after a crash: what is in progress is brought once more.
+func (s *Store) bringSettings(ctx context.Context, h jobs.Hand) error {
+	if err := s.letGo(ctx, h, "settings_update", "status in ('scheduled', 'in-progress')"); err != nil {
+		return err
+	}
 	for {
 		var batch []SettingsUpdate
 		err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
@@ -217,8 +221,8 @@ func (s *Store) bringSettings(ctx context.Context) error {
 			for i, u := range batch {
 				rows[i] = []any{u.SID}
 			}
-			_, err = tx.ExecMany(ctx, `update settings_update set status = 'in-progress', lease = $1, updated_at = $2
-				from (values {text}) v where sid = v.column1`, []any{now.Add(settingsLease).UnixMicro(), now.UnixMicro()}, rows)
+			_, err = tx.ExecMany(ctx, `update settings_update set status = 'in-progress', lease = $1, updated_at = $2, holder = $3
+				from (values {text}) v where sid = v.column1`, []any{now.Add(settingsLease).UnixMicro(), now.UnixMicro(), h.Job}, rows)
 			return err
 		})
 		if err != nil || len(batch) == 0 {

@@ -11,6 +11,7 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/fault"
+	"godwit/jobs"
 )
 
 // put sets a Sim's status and Fleet as they stand, for tests of what follows.
@@ -107,7 +108,7 @@ func TestSimUpdates(t *testing.T) {
 				if stored := h.sim(t, ac, p.SIM); stored != got {
 					t.Errorf("stored is %+v, answered %+v", stored, got)
 				}
-				if err := h.carryOut(t.Context()); err != nil {
+				if err := h.carryOut(t.Context(), jobs.Hand{}); err != nil {
 					t.Fatal(err)
 				}
 				end := h.sim(t, ac, p.SIM)
@@ -320,7 +321,7 @@ func TestCoreNetworkRefuses(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range tt.tries {
-					if err := h.carryOut(t.Context()); err != nil {
+					if err := h.carryOut(t.Context(), jobs.Hand{}); err != nil {
 						t.Fatal(err)
 					}
 					h.pass(time.Minute)

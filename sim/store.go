@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"godwit/account"
@@ -64,17 +65,32 @@ func (s *Store) Register() {
 	}
 	// These two find their work in their own tables, and the periodic ones
 	// follow up: the queue need not try them again.
-	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[reserveArgs]) error { return s.reserve(ctx) },
+	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[reserveArgs]) error { return s.reserve(ctx, j.Hand()) },
 		jobs.Attempts(1), jobs.Lane("reserve", 4))
-	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[changeArgs]) error { return s.carryOut(ctx) },
+	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[changeArgs]) error { return s.carryOut(ctx, j.Hand()) },
 		jobs.Attempts(1), jobs.Lane("change", 4))
 	s.Jobs.Every("sim.reserve", sweep, reserveArgs{})
 	s.Jobs.Every("sim.change", sweep, changeArgs{})
-	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[settingsArgs]) error { return s.bringSettings(ctx) }, jobs.Attempts(1))
+	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[settingsArgs]) error { return s.bringSettings(ctx, j.Hand()) }, jobs.Attempts(1))
 	s.Jobs.Every("sim.settings", sweep, settingsArgs{})
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[cancelArgs]) error { return s.cancelOrder(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncFleetArgs]) error { return s.syncFleet(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncSimArgs]) error { return s.syncSim(ctx, j.Args) })
+}
+
+// letGo makes free what a job holds whose process has died, so that nobody waits for
+// its lease. The condition names the index of what waits.
+func (s *Store) letGo(ctx context.Context, h jobs.Hand, table, waiting string) error {
+	if !h.Again {
+		return nil
+	}
+	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		// A lease of zero would mean that nobody has begun.
+		if _, err := tx.ExecContext(ctx, `update `+table+` set lease = 1 where `+waiting+` and lease > 1 and holder = $1`, h.Job); err != nil {
+			return fmt.Errorf("take up what a process left behind in %s: %w", table, err)
+		}
+		return nil
+	})
 }
 
 func (s *Store) now() time.Time { return db.Now(s.Now) }

@@ -109,10 +109,11 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("the SMSC refused with command_status 0x%08X (%s)", uint32(r.Status), r.Words())
 }
 
-// Throttled reports whether the message came too fast.
-func (r *Refusal) Throttled() bool {
-	return r.Status == data.ESME_RTHROTTLED || r.Status == data.ESME_RMSGQFUL
-}
+// Throttled reports whether the SMSC wants no messages for the moment.
+func (r *Refusal) Throttled() bool { return r.TooFast() || r.Status == data.ESME_RMSGQFUL }
+
+// TooFast reports whether messages came too fast, which says nothing of this one.
+func (r *Refusal) TooFast() bool { return r.Status == data.ESME_RTHROTTLED }
 
 // Final reports whether the same message would be refused again: it, its
 // addresses or our right to send it are at fault, not the moment.

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -74,7 +75,7 @@ type Options struct {
 	Patience   time.Duration // for one answer, 30 s
 	Turn       time.Duration // how long a message waits for its turn before it is left, 40 s if zero
 	Hold       time.Duration // first pause when the SMSC throttles, doubled while it goes on; 500 ms
-	MaxHold    time.Duration // where that doubling ends, 30 s
+	MaxHold    time.Duration // where that doubling ends, but for a quarter of it: how long after the end messages may be held back; 5 s
 	Pause      time.Duration // before the second attempt to connect, doubled from there on; 1 s
 	MaxPause   time.Duration // where doubling ends, a minute
 
@@ -116,7 +117,7 @@ func New(o Options) *Client {
 	o.Pause = or(o.Pause, time.Second)
 	o.MaxPause = or(o.MaxPause, time.Minute)
 	o.Hold = or(o.Hold, 500*time.Millisecond)
-	o.MaxHold = or(o.MaxHold, 30*time.Second)
+	o.MaxHold = or(o.MaxHold, 5*time.Second)
 	c := &Client{options: o, window: make(chan struct{}, o.Window)}
 	if o.Rate > 0 {
 		c.pace.each = time.Second / time.Duration(o.Rate)
@@ -274,7 +275,7 @@ func (p *pace) hold(first, longest time.Duration) {
 		return // several messages were under way when the SMSC began to throttle
 	}
 	p.pause = min(max(2*p.pause, first), longest)
-	p.next = until.Add(p.pause)
+	p.next = until.Add(p.pause + rand.N(p.pause/4+1))
 }
 
 // release forgets that the SMSC was throttling.

@@ -3,6 +3,7 @@ package supersim
 import (
 	"net/http"
 
+	"godwit/account"
 	"godwit/sim"
 	"godwit/web"
 )
@@ -76,8 +77,11 @@ func (d *door) updateSim(w http.ResponseWriter, r *web.Request) error {
 		UniqueName: uniqueName(f), Status: sim.Status(f.OneOf("Status", string(sim.Ready), string(sim.Active), string(sim.Inactive))),
 		Fleet: f.Optional("Fleet"), Callback: callbackOf(f),
 	}
-	if account := f.String("AccountSid"); account != "" {
-		u.Account = &account
+	if to := f.String("AccountSid"); to != "" {
+		if !sim.IsSID(to, account.Prefix) {
+			f.Fail("AccountSid", "must be the SID of an account, AC and 32 hexadecimal digits, not %.40q", to)
+		}
+		u.Account = &to
 	}
 	if u.Fleet != nil && *u.Fleet == "null" {
 		*u.Fleet = "" // the documents speak of passing null

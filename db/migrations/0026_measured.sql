@@ -9,5 +9,12 @@ create table eim_change (
     primary key (tx, eid)
 );
 
+-- Lists in the order of ICCIDs, of one status, and of many ICCIDs in the order of
+-- carriers: found in the index alone.
+drop index device_profile_iccid;
+create index device_profile_iccid on device_profile (account_sid, iccid, created_at, status, carrier_folded);
+
 -- +goose Down
+drop index device_profile_iccid;
+create index device_profile_iccid on device_profile (account_sid, iccid, created_at);
 drop table eim_change;

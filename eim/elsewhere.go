@@ -111,27 +111,15 @@ func (s *Server) askElsewhere(ctx context.Context) error {
 	e := &s.elsewhere
 	begun := time.Now()
 	var since int64
-	var changed []ident.EID
+	var changed []sql.NullString // one null where nothing has
 	// The order has the planner go by the key whatever it thinks of the number
 	// of rows.
-	err := s.db.Read(ctx, func(q db.Query) error {
-		rows, err := q.QueryContext(ctx, fmt.Sprintf(`select txid_snapshot_xmin(txid_current_snapshot()), c.eid from (select 1) one
+	err := s.db.Read(ctx, func(q db.Query) (err error) {
+		changed, err = db.All(ctx, q, func(r db.Row) (eid sql.NullString, err error) {
+			return eid, r.Scan(&since, &eid)
+		}, fmt.Sprintf(`select txid_snapshot_xmin(txid_current_snapshot()), c.eid from (select 1) one
 			left join (select eid from eim_change where tx >= $1 order by tx limit %d) c on true`, changesMost), e.since)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		changed = changed[:0]
-		for rows.Next() {
-			var eid sql.NullString
-			if err := rows.Scan(&since, &eid); err != nil {
-				return err
-			}
-			if eid.Valid {
-				changed = append(changed, ident.EID(eid.String))
-			}
-		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("ask what other nodes have changed: %w", err)
@@ -140,7 +128,9 @@ func (s *Server) askElsewhere(ctx context.Context) error {
 		s.idle.dropAll()
 	} else {
 		for _, eid := range changed {
-			s.idle.drop(eid)
+			if eid.Valid {
+				s.idle.drop(ident.EID(eid.String))
+			}
 		}
 	}
 	e.since, e.asked = since, begun
@@ -155,7 +145,6 @@ func (s *Server) keepUp(ctx context.Context) error {
 		return err
 	}
 	var below int64
-	now := time.Now()
 	err := s.db.Write(ctx, func(tx *db.Tx) error {
 		if err := tx.QueryRowContext(ctx, `select txid_snapshot_xmin(txid_current_snapshot())`).Scan(&below); err != nil {
 			return err
@@ -166,6 +155,6 @@ func (s *Server) keepUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("clear away changes: %w", err)
 	}
-	e.below, e.then = below, now
+	e.below, e.then = below, time.Now()
 	return nil
 }

@@ -85,8 +85,9 @@ type task struct {
 func (t *task) last() int64 { return t.first + t.items - 1 }
 
 // claim takes the next chunk and reserves its profiles, unless that was done
-// before. A chunk whose profiles could all be handed out is done then, in this
-// one transaction. The chunks of several orders take turns by their numbers.
+// before. A chunk whose profiles could all be handed out is done then: in this
+// one transaction, or where another worker may be at the same order, whose row
+// only one can write at a time, in a short one that follows. The chunks of several orders take turns by their numbers.
 func (s *Store) claim(ctx context.Context) (t *task, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		t = &task{}
@@ -115,8 +116,12 @@ func (s *Store) claim(ctx context.Context) (t *task, err error) {
 			return nil
 		}
 		if len(t.left) == 0 {
-			t.state = "done"
-			return s.end(ctx, tx, t)
+			if s.workers() == 1 {
+				t.state = "done"
+				return s.end(ctx, tx, t)
+			}
+			t.left = []sim.Profile{} // nothing, and that is known
+			return nil
 		}
 		o, err := lockOrder(ctx, tx, t.order)
 		if err == nil && o.Status == Queued {

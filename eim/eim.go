@@ -111,14 +111,15 @@ type Sighting struct {
 // A Server is the eIM on one database. Nodes are alike: each has a Server on
 // the same database.
 type Server struct {
-	db      *db.DB
-	cfg     Config
-	keys    sync.Map // id → crypto.Signer
-	client  *http.Client
-	idle    idle
-	looks   looks
-	seen    seen
-	numbers order
+	db        *db.DB
+	cfg       Config
+	keys      sync.Map // id → crypto.Signer
+	client    *http.Client
+	idle      idle
+	elsewhere elsewhere
+	looks     looks
+	seen      seen
+	numbers   order
 }
 
 // Open returns the server on d. It makes the signing key on first use.
@@ -148,7 +149,7 @@ func Open(ctx context.Context, d *db.DB, cfg Config) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	s := &Server{db: d, cfg: cfg}
-	s.idle.off = d.Postgres()
+	s.elsewhere.off = !d.Postgres()
 	if s.cfg.ID == "" {
 		var err error
 		if s.cfg.ID, err = s.name(ctx); err != nil {

@@ -142,8 +142,7 @@ func (s *Server) Forget(ctx context.Context, tx *db.Tx, eid ident.EID) error {
 		string(eid), s.now()); err != nil {
 		return fmt.Errorf("forget EID %s: %w", eid, err)
 	}
-	s.changes(tx, eid)
-	return nil
+	return s.changes(ctx, tx, eid)
 }
 
 // Initial returns what an IPA is to give to the eUICC (AddInitialEim) so that it
@@ -215,9 +214,8 @@ func (s *Server) wantList(ctx context.Context, tx *db.Tx, eid ident.EID, due int
 	if err != nil {
 		return fmt.Errorf("ask %s for its profiles: %w", eid, err)
 	}
-	s.changes(tx, eid)
 	if moved {
-		return nil
+		return s.changes(ctx, tx, eid)
 	}
 	return s.insert(ctx, tx, &task{id: newTaskID(), eid: eid, kind: List, urgency: urgencyList, own: true, due: due, until: never})
 }

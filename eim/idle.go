@@ -10,16 +10,13 @@ import (
 )
 
 // idle remembers for which eUICCs there was nothing to do, so that most polls
-// need not ask the database. It is sound where one process writes the tables: on
-// SQLite, whose data directory one server at a time holds. On PostgreSQL another
-// node may queue at any time, so there nothing is remembered and a poll that finds
-// nothing costs one read by key.
+// need not read what there is. What other nodes change is learned by
+// [Server.catchUp].
 //
 // Who reads and then remembers takes the generation of the shard before, and
-// who commits a change raises it after; what was read before the change is then
-// not remembered any more.
+// a change raises it after it was committed; what was read before the change is
+// then not remembered any more.
 type idle struct {
-	off    bool
 	shards [idleShards]idleShard
 }
 
@@ -44,9 +41,6 @@ func (i *idle) shard(eid ident.EID) *idleShard {
 
 // has reports whether there is nothing to do for an eUICC at a time.
 func (i *idle) has(eid ident.EID, now int64) bool {
-	if i.off {
-		return false
-	}
 	s := i.shard(eid)
 	s.mu.RLock()
 	until := s.until[eid]
@@ -64,9 +58,6 @@ func (i *idle) look(eid ident.EID) uint64 {
 
 // put remembers that there is nothing to do before a time.
 func (i *idle) put(eid ident.EID, until int64, generation uint64) {
-	if i.off {
-		return
-	}
 	s := i.shard(eid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,6 +77,17 @@ func (i *idle) drop(eid ident.EID) {
 	defer s.mu.Unlock()
 	s.generation++
 	delete(s.until, eid)
+}
+
+// dropAll forgets all: something may have changed.
+func (i *idle) dropAll() {
+	for n := range i.shards {
+		s := &i.shards[n]
+		s.mu.Lock()
+		s.generation++
+		s.until = nil
+		s.mu.Unlock()
+	}
 }
 
 // seen gathers who has polled, until the batch is written.

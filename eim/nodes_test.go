@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"godwit/db"
 	"godwit/db/dbtest"
@@ -112,41 +113,130 @@ func TestQueuedAtOneNodeFetchedAtAnother(t *testing.T) {
 }
 
 // TestIdleIsForgottenAsItChanges has pollers look while tasks are queued: once
-// Queue's transaction is through, the next poll must see it.
+// Queue's transaction is through, the next poll must see it, at each node.
 func TestIdleIsForgottenAsItChanges(t *testing.T) {
-	w := newWorld(t, dbtest.SQLite(t))
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d)
+		servers := []*Server{w.server}
+		if d.Postgres() {
+			servers = append(servers, w.node())
+		}
+		v := w.device()
+		v.run()
+		stop := make(chan struct{})
+		var group sync.WaitGroup
+		for i := range 4 {
+			group.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if _, _, err := servers[i%len(servers)].poll(t.Context(), v.eid, false, ""); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		for i := range 100 {
+			id := w.queue(Task{EID: v.eid, Kind: ListEIM})
+			octets, code, err := servers[i%len(servers)].poll(t.Context(), v.eid, false, "")
+			if err != nil || octets == nil {
+				t.Fatalf("the task is not seen: code %d, %v", code, err)
+			}
+			if _, err := w.server.provide(t.Context(), &iot.ProvideEimPackageResult{EID: v.eid, PackageResult: v.execute(octets)}); err != nil {
+				t.Fatal(err)
+			}
+			w.outcome(id)
+		}
+		close(stop)
+		group.Wait()
+	})
+}
+
+// idleAt has a node remember that nothing waits for an eUICC.
+func idleAt(t *testing.T, s *Server, v *device) {
+	t.Helper()
+	for range 2 {
+		if _, code, err := s.poll(t.Context(), v.eid, false, ""); err != nil || code != nothingToDo {
+			t.Fatalf("code %d, %v", code, err)
+		}
+	}
+	if !s.idle.has(v.eid, s.now()) {
+		t.Fatal("it is not remembered that nothing waits")
+	}
+}
+
+// TestChangesThatWereMissed: a node that was away for longer than changes are
+// kept forgets all, and so does one for which too many have come.
+func TestChangesThatWereMissed(t *testing.T) {
+	d := dbtest.Postgres(t)
+	w := newWorld(t, d)
+	other := w.node()
 	v := w.device()
 	v.run()
-	stop := make(chan struct{})
-	var group sync.WaitGroup
-	for range 4 {
-		group.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if _, _, err := w.server.poll(t.Context(), v.eid, false, ""); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	for range 100 {
-		id := w.queue(Task{EID: v.eid, Kind: ListEIM})
-		octets, code, err := w.server.poll(t.Context(), v.eid, false, "")
-		if err != nil || octets == nil {
-			t.Fatalf("the task is not seen: code %d, %v", code, err)
-		}
-		if _, err := w.server.provide(t.Context(), &iot.ProvideEimPackageResult{EID: v.eid, PackageResult: v.execute(octets)}); err != nil {
+	seen := func(what string) {
+		t.Helper()
+		w.queue(Task{EID: v.eid, Kind: GetRAT})
+		// Only the rest of what is written down can tell of it.
+		if _, err := d.Pool().ExecContext(t.Context(), `delete from eim_change where eid = $1`, string(v.eid)); err != nil {
 			t.Fatal(err)
 		}
-		w.outcome(id)
+		if octets, code, err := other.poll(t.Context(), v.eid, false, ""); err != nil || octets == nil {
+			t.Fatalf("%s: the task is not seen: code %d, %v", what, code, err)
+		}
+		v.run()
+		v.run()
 	}
-	close(stop)
-	group.Wait()
+
+	idleAt(t, other, v)
+	other.elsewhere.asked = other.elsewhere.asked.Add(-2 * changesMissed)
+	seen("after a long pause")
+
+	idleAt(t, other, v)
+	if _, err := d.Pool().ExecContext(t.Context(), `insert into eim_change (tx, eid) select txid_current(), cast(n as text) from generate_series(1, $1) n`, changesMost); err != nil {
+		t.Fatal(err)
+	}
+	seen("after too many changes")
+}
+
+// TestChangesAreCleared: what was written down for other nodes goes once all
+// have had their time, and not before.
+func TestChangesAreCleared(t *testing.T) {
+	d := dbtest.Postgres(t)
+	w := newWorld(t, d)
+	kept := func(after time.Duration) (n int) {
+		t.Helper()
+		w.server.elsewhere.then = w.server.elsewhere.then.Add(-after)
+		if err := w.server.keepUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Pool().QueryRowContext(t.Context(), `select count(*) from eim_change`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	w.device().run()
+	before := kept(0) // the first time nothing is known to be old
+	if before == 0 {
+		t.Fatal("nothing was written down")
+	}
+	// Transactions of other tests on the same server may have been under way.
+	if err := d.Pool().QueryRowContext(t.Context(), `select txid_current()`).Scan(&w.server.elsewhere.below); err != nil {
+		t.Fatal(err)
+	}
+	if n := kept(changesKept / 2); n != before {
+		t.Errorf("%d changes are left of %d that are new", n, before)
+	}
+	if n := kept(changesKept); n != 0 {
+		t.Errorf("%d changes are left of %d that are old", n, before)
+	}
+	w.device().run()
+	if n := kept(0); n == 0 {
+		t.Error("new changes are deleted with the old")
+	}
 }
 
 // FuzzDoor sends what strangers may send: it is never trouble of ours.

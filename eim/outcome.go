@@ -109,7 +109,9 @@ func (s *Server) finish(ctx context.Context, tx *db.Tx, t *task, a action, o end
 		return fmt.Errorf("end task %s: %w", t.id, err)
 	}
 	t.stage = to
-	s.changes(tx, t.eid)
+	if err := s.changes(ctx, tx, t.eid); err != nil {
+		return err
+	}
 	tx.AfterCommit(func() { countTask(t.kind, to) })
 	return s.tell(ctx, tx, t, to, o)
 }
@@ -149,8 +151,7 @@ func (s *Server) retry(ctx context.Context, tx *db.Tx, t *task, due int64) error
 		return fmt.Errorf("queue task %s again: %w", t.id, err)
 	}
 	t.stage = Queued
-	s.changes(tx, t.eid)
-	return nil
+	return s.changes(ctx, tx, t.eid)
 }
 
 // listBackoff is how long the eIM rests before it asks for a list of profiles again,

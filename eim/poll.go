@@ -35,8 +35,13 @@ const (
 func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, remote string) (octets []byte, code int64, err error) {
 	now := s.now()
 	if !stateChanged && s.idle.has(eid, now) {
-		s.sawPoll(eid, now, remote)
-		return nil, nothingToDo, nil
+		if err := s.catchUp(ctx); err != nil {
+			return nil, undefined, fmt.Errorf("poll of %s: %w", eid, err)
+		}
+		if s.idle.has(eid, now) {
+			s.sawPoll(eid, now, remote)
+			return nil, nothingToDo, nil
+		}
 	}
 	generation := s.idle.look(eid)
 	v, err := s.look(ctx, eid)

@@ -35,6 +35,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	every("note who has polled", s.cfg.Flush, s.flush)
 	every("end tasks whose time is over", s.cfg.Sweep, s.sweep)
+	every("keep up with other nodes", changesMissed/2, s.keepUp)
 	every("clear away old tasks and evidence", time.Hour, s.clear)
 	err := g.Wait()
 	// The last sightings of a server that goes down in order.

@@ -229,12 +229,8 @@ func (s *Server) insert(ctx context.Context, tx *db.Tx, t *task) error {
 	if err != nil {
 		return fmt.Errorf("store task %s: %w", t.id, err)
 	}
-	s.changes(tx, t.eid)
-	return nil
+	return s.changes(ctx, tx, t.eid)
 }
-
-// changes has the next poll of an eUICC look at the database.
-func (s *Server) changes(tx *db.Tx, eid ident.EID) { tx.AfterCommit(func() { s.idle.drop(eid) }) }
 
 const taskColumns = `id, eid, kind, stage, urgency, own, iccid, spec, attempt, due_at, until_at, position`
 

@@ -42,7 +42,7 @@ func (s *Server) HandOut(ctx context.Context, tx *db.Tx, wants []Want) (map[int]
 	if s.cfg.OrderLifetime > 0 {
 		expires = now + s.cfg.OrderLifetime.Microseconds()
 	}
-	stock := &shelf{op: op, expect: len(wants)}
+	stock := s.shelf(op, len(wants))
 	empty := map[string]bool{}
 	ready := make(map[int]Handed, len(wants))
 	rows := make([][]any, 0, len(wants))

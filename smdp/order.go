@@ -25,7 +25,7 @@ func (s *Server) DownloadOrders(ctx context.Context, operator string, calls []rs
 
 func (s *Server) downloadOrders(ctx context.Context, op *Operator, calls []rsp.DownloadOrder) ([]rsp.DownloadOrderResult, error) {
 	// The types are looked up outside the transaction, which holds others up.
-	shelf := &shelf{op: op, known: map[string]bool{}, expect: len(calls)}
+	shelf := s.shelf(op, len(calls))
 	for _, c := range calls {
 		if _, ok := shelf.known[c.Type]; ok || c.Type == "" {
 			continue
@@ -136,59 +136,6 @@ func (s *Server) allocate(ctx context.Context, tx *db.Tx, op *Operator, iccid id
 		return false, fmt.Errorf("order %s: %w", iccid, err)
 	}
 	return ok, nil
-}
-
-// A shelf hands out profiles of each type during one transaction, fetched many
-// at a time.
-type shelf struct {
-	op     *Operator
-	known  map[string]bool // profile types that exist, of those that are asked for
-	expect int             // about how many the whole transaction will take
-	tx     *db.Tx          // the shelf is empty again in another transaction
-	got    map[string][]ident.ICCID
-	last   map[string]bool // there is no more than was got: asking again could bring the same ones
-}
-
-// take returns the next profile of a type in stock, or false when none is left.
-func (h *shelf) take(ctx context.Context, tx *db.Tx, profileType string) (ident.ICCID, bool, error) {
-	if h.tx != tx {
-		h.tx, h.got, h.last = tx, map[string][]ident.ICCID{}, map[string]bool{}
-	}
-	if len(h.got[profileType]) == 0 && !h.last[profileType] {
-		list, err := h.fetch(ctx, tx, profileType, h.expect)
-		if err != nil {
-			return "", false, err
-		}
-		h.got[profileType], h.last[profileType] = list, len(list) < h.expect
-	}
-	if len(h.got[profileType]) == 0 {
-		return "", false, nil
-	}
-	iccid := h.got[profileType][0]
-	h.got[profileType] = h.got[profileType][1:]
-	return iccid, true, nil
-}
-
-// fetch reads up to n profiles in stock that the operator may have, those of
-// its own first, oldest loads first.
-func (h *shelf) fetch(ctx context.Context, tx *db.Tx, profileType string, n int) ([]ident.ICCID, error) {
-	batches, err := db.All(ctx, tx, db.Only[string], `select id from stock_batch where profile_type = $1 and visible order by id`, profileType)
-	if err != nil {
-		return nil, fmt.Errorf("read stock of %s: %w", profileType, err)
-	}
-	var list []ident.ICCID
-	for _, batch := range batches {
-		// SQLite plans a statement anew each time a parameter is its limit.
-		more, err := db.All(ctx, tx, db.Only[ident.ICCID], fmt.Sprintf(`select iccid from profile where profile_type = $1 and batch = $2
-			and state = 'available' and owner in ('', $3) order by iccid limit %d`, n-len(list))+tx.SkipLocked(), profileType, batch, h.op.ID)
-		if err != nil {
-			return nil, fmt.Errorf("read stock of %s: %w", profileType, err)
-		}
-		if list = append(list, more...); len(list) == n {
-			break
-		}
-	}
-	return list, nil
 }
 
 // checkEID reads an EID that may be absent. The program's own door has judged

@@ -82,6 +82,7 @@ type Server struct {
 	types     sync.Map // id → *loadedType
 	listeners sync.Map // operator id → hearing
 	recent    memory
+	places    places
 	client    *http.Client
 	out       *outbox
 }

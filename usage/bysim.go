@@ -15,8 +15,9 @@ import (
 // more than anyone would hold at once. So this list is never made as a whole:
 // each page reads the counters of its own Sims and periods.
 
-// simsAtOnce is how many Sims one look at the counters takes.
-const simsAtOnce = 1000
+// simsAtOnce is how many Sims one look at the counters takes: those of the
+// longest page, and the one that tells whether another follows.
+const simsAtOnce = 1001
 
 // bySim returns a page of records that are told apart by Sim.
 func (q *query) bySim(ctx context.Context, p RecordPage) (list []Record, more bool, err error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"godwit/db"
+	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
 	"godwit/query"
@@ -267,6 +268,20 @@ func (s *Store) recordProfile(ctx context.Context, tx *db.Tx, what string, one P
 	}, p)
 }
 
+// recordProfiles records that the same became of all profiles of an eSIM.
+func (s *Store) recordProfiles(ctx context.Context, tx *db.Tx, what string, eid ident.EID) error {
+	all, err := queryAll(ctx, tx, scanProfile, selectProfile+` where eid = $1 order by number`, string(eid))
+	if err != nil {
+		return fmt.Errorf("read profiles of %s: %w", eid, err)
+	}
+	for _, one := range all {
+		if err := s.recordProfile(ctx, tx, what, one, proof{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settle ends transactions of which nobody could say what became of them and
 // whose end the report shows.
 func (s *Store) settle(ctx context.Context, tx *db.Tx, eid ident.EID, p proof) error {
@@ -321,6 +336,7 @@ const sightingEvery = 30 * time.Second
 
 func (s *Store) seen(ctx context.Context, tx *db.Tx, eids []string, latest map[ident.EID]Sighting) error {
 	byDevice := map[string]Sighting{}
+	var back []string // perhaps disconnected until now
 	var esims [][]any
 	err := db.QueryIn(ctx, tx, `select e.eid, e.device_id, e.seen_at, d.connection_status from esim e join device d on d.device_id = e.device_id where e.eid in ({})`, nil, eids,
 		func(rows *sql.Rows) error {
@@ -335,6 +351,9 @@ func (s *Store) seen(ctx context.Context, tx *db.Tx, eids []string, latest map[i
 				return nil
 			}
 			esims = append(esims, []any{string(eid), one.At.UnixMicro()})
+			if status != "connected" {
+				back = append(back, id)
+			}
 			if one.At.After(byDevice[id].At) {
 				byDevice[id] = one
 			}
@@ -355,8 +374,31 @@ func (s *Store) seen(ctx context.Context, tx *db.Tx, eids []string, latest map[i
 	for i, id := range ids {
 		rows[i] = []any{id, byDevice[id].At.UnixMicro(), byDevice[id].Address}
 	}
+	if err := s.recordConnected(ctx, tx, back); err != nil {
+		return err
+	}
 	_, err = tx.ExecMany(ctx, `update device set seen_at = v.column2, public_ip = case when v.column3 = '' then public_ip else v.column3 end,
 		last_connect = case when connection_status = 'connected' then last_connect else v.column2 end, connection_status = 'connected'
 		from (values {text, bigint, text}) v where device_id = v.column1 and seen_at < v.column2`, nil, rows)
 	return err
+}
+
+// recordConnected records which of the devices were not connected until now.
+// They are few: a device that polls is.
+func (s *Store) recordConnected(ctx context.Context, tx *db.Tx, ids []string) error {
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var events []event.Event
+	if err := db.QueryIn(ctx, tx, `select device_id, account_sid from device where connection_status <> 'connected' and device_id in ({}) order by device_id`+tx.ForUpdate(), nil, ids,
+		func(rows *sql.Rows) error {
+			e := event.Event{Kind: "device.connected", At: s.now(), Data: map[string]any{"to": "connected"}}
+			if err := rows.Scan(&e.Subject, &e.Account); err != nil {
+				return err
+			}
+			events = append(events, e)
+			return nil
+		}); err != nil {
+		return fmt.Errorf("look who was disconnected: %w", err)
+	}
+	return s.Events.AppendMany(ctx, tx, events)
 }

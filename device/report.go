@@ -42,6 +42,18 @@ func (s *Store) Profile(ctx context.Context, account string, iccid ident.ICCID) 
 	return p, err
 }
 
+// ProfileOn returns a profile of an account on one eSIM.
+func (s *Store) ProfileOn(ctx context.Context, account string, eid ident.EID, iccid ident.ICCID) (p Profile, err error) {
+	err = s.DB.Read(ctx, func(q db.Query) error {
+		p, err = profileOn(ctx, q, eid, iccid)
+		if none(err) || err == nil && p.Account != account {
+			return fault.New(fault.NotFound, "eSIM %s has not reported a profile %s", eid, iccid)
+		}
+		return err
+	})
+	return p, err
+}
+
 // profileOn finds a profile on an eSIM, whichever way its ICCID is written;
 // sql.ErrNoRows if there is none.
 func profileOn(ctx context.Context, q db.Query, eid ident.EID, iccid ident.ICCID) (Profile, error) {
@@ -264,7 +276,7 @@ func (s *Store) changeProfile(ctx context.Context, tx *db.Tx, was Profile, n Rep
 
 func (s *Store) recordProfile(ctx context.Context, tx *db.Tx, what string, one Profile, p proof) error {
 	return s.recordProof(ctx, tx, "esim.profile_"+what, string(one.EID), one.Account, map[string]any{
-		"iccid": one.ICCID, "device_id": one.Device, "status": one.Status(), "carrier": one.Carrier, "type": one.Type,
+		"iccid": one.ICCID, "device_id": one.Device, "id": one.Number, "status": one.Status(), "carrier": one.Carrier, "type": one.Type,
 	}, p)
 }
 

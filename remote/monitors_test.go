@@ -1,0 +1,549 @@
+package remote_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"godwit/account"
+	"godwit/db"
+	"godwit/db/dbtest"
+	"godwit/device"
+)
+
+// TestMonitorBegins: a new monitor is inactive until its target has answered an
+// empty document, which carries its credentials.
+func TestMonitorBegins(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w, r := newWorld(t, d, nil), newReceiver(t)
+		active := w.awaiting(t, "monitor.active")
+		id := w.monitor(t, map[string]any{
+			"type": "http", "topics": []string{"devices"}, "url": r.URL + "/hook", "method": "PUT", "compression": "gzip", "auth_token": "pump:S3CRET",
+			"headers": []string{"X-Site: S3CRET-A, S3CRET-B", "user-agent: ours"},
+		})
+		if m := w.show(t, "monitors/inventory/"+id); m["status"] != "inactive" || m["last_connect"] != nil || fmt.Sprint(m["headers"]) != "[X-Site User-Agent]" {
+			t.Errorf("before: %v", m)
+		}
+		push(t, w.monitors)
+		got := r.alive(t)
+		if user, password, _ := (&http.Request{Header: got.header}).BasicAuth(); user != "pump" || password != "S3CRET" || got.method != http.MethodPut || got.path != "/hook" ||
+			got.header.Get("X-Site") != "S3CRET-A, S3CRET-B" || got.header.Get("User-Agent") != "ours" || got.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s %v", got.method, got.path, got.header)
+		}
+		active()
+		if m := w.show(t, "monitors/inventory/"+id); m["status"] != "active" || m["last_connect"] == nil {
+			t.Errorf("after: %v", m)
+		}
+		w.register(t, 1)
+		if m := r.take(t, 1)[0]; m.of() != "devices/00000000-00000000-00000000-00000000" || m.Operation != "INSERTION" {
+			t.Errorf("got %+v", m)
+		}
+		// A token without a colon is a bearer's. Each change has it begin again.
+		w.ask(t, http.MethodPut, "/ws/v1/monitors/inventory/"+id, `{"auth_token": "T0KEN", "compression": "none"}`)
+		if got := r.alive(t).header; got.Get("Authorization") != "Bearer T0KEN" || got.Get("Content-Encoding") != "" || got.Get("X-Site") == "" {
+			t.Errorf("%v", got)
+		}
+		for _, target := range []string{"monitors/inventory", "monitors/inventory/" + id, "monitors/bulk", "events/inventory", "events/bulk"} {
+			if _, content := w.ask(t, http.MethodGet, "/ws/v1/"+target, ""); strings.Contains(content, "S3CRET") || strings.Contains(content, "T0KEN") || len(content) < 50 {
+				t.Errorf("%s: %s", target, content)
+			}
+		}
+		if a, _ := w.ask(t, http.MethodDelete, "/ws/v1/monitors/inventory/"+id, ""); a.StatusCode != http.StatusNoContent {
+			t.Errorf("delete: %d", a.StatusCode)
+		}
+		if a, _ := w.ask(t, http.MethodGet, "/ws/v1/monitors/inventory/"+id, ""); a.StatusCode != http.StatusNotFound {
+			t.Errorf("after that: %d", a.StatusCode)
+		}
+	})
+}
+
+const (
+	pump = "00000000-00000000-0004F3FF-FF00A1B2"
+	chip = "89049032123451234512345678901235"
+)
+
+// activate goes through a whole activation, as a device's eIM tells it.
+func (w *world) activate(t *testing.T) (operation string) {
+	t.Helper()
+	w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", `{"id": "`+pump+`", "eids": ["`+chip+`"]}`)
+	w.ask(t, http.MethodPost, "/ws/v1/esim_activation_codes/inventory", `{"iccid": "8988303000001234568", "carrier": "Northwind", "activation_code": "LPA:1$rsp.example.net$A1B2-C3D4"}`)
+	a, content := w.ask(t, http.MethodPost, "/ws/v1/esim_profiles/operations/inventory", `{"operation": "activate", "device_id": "`+pump+`", "eid": "`+chip+`", "carrier": "northwind"}`)
+	var o struct{ ID string }
+	if err := json.Unmarshal([]byte(content), &o); err != nil || a.StatusCode != http.StatusCreated {
+		t.Fatalf("%d %s", a.StatusCode, content)
+	}
+	w.outcome(t, device.Outcome{Stage: device.StageSent})
+	w.outcome(t, device.Outcome{Stage: device.StageDone, Reason: "complete"})
+	w.report(t, chip, `{"iccid": "8988303000009999999", "status": "active", "carrier": "Boot", "type": "bootstrap"}
+{"iccid": "8988303000001234568", "status": "inactive", "carrier": "Mobile", "type": "operational"}`)
+	w.outcome(t, device.Outcome{Stage: device.StageDone, Reason: "complete"})
+	w.report(t, chip, `{"iccid": "8988303000009999999", "status": "inactive", "carrier": "Boot", "type": "bootstrap"}
+{"iccid": "8988303000001234568", "status": "active", "carrier": "Mobile", "type": "operational"}`)
+	return o.ID
+}
+
+// TestMonitorTopics: what an activation changes is told step by step, each with
+// the record as the API shows it.
+func TestMonitorTopics(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w, r := newWorld(t, d, nil), newReceiver(t)
+		w.monitor(t, map[string]any{"type": "http", "url": r.URL, "persistent": true, "topics": []string{"devices", "jobs", "esim_profiles", "esim_transactions", "esim_operations"}})
+		narrow := newReceiver(t)
+		w.monitor(t, map[string]any{"type": "http", "url": narrow.URL, "persistent": true, "topics": []string{"esim_profiles/8988303000001234568", "devices/00000000-00000000-0004f3ff-ff00a1b2"}})
+		push(t, w.monitors)
+		r.alive(t)
+		narrow.alive(t)
+		operation := w.activate(t)
+		o := w.show(t, "esim_profiles/operations/inventory/"+operation)
+		download, enable, job := o["download_tx"].(string), o["enable_tx"].(string), fmt.Sprintf("%.0f", o["job_id"])
+		want := map[string][]string{
+			"devices/" + pump:                   {"INSERTION disconnected"},
+			"jobs/" + job:                       {"INSERTION in_progress", "UPDATE complete"},
+			"esim_operations/" + operation:      {"INSERTION starting", "UPDATE download", "UPDATE download_verify", "UPDATE enable", "UPDATE enable_verify", "UPDATE successful"},
+			"esim_transactions/" + download:     {"INSERTION in_progress", "UPDATE in_progress", "UPDATE complete"},
+			"esim_transactions/" + enable:       {"INSERTION in_progress", "UPDATE complete"},
+			"esim_profiles/8988303000001234568": {"INSERTION inactive", "UPDATE active"},
+			"esim_profiles/8988303000009999999": {"INSERTION active", "UPDATE inactive"},
+		}
+		uris := map[string]string{
+			"devices": "devices/inventory", "jobs": "jobs/inventory", "esim_operations": "esim_profiles/operations/inventory",
+			"esim_transactions": "esim_profiles/progress", "esim_profiles": "esim_profiles/inventory",
+		}
+		total := 0
+		for _, steps := range want {
+			total += len(steps)
+		}
+		got, last := map[string][]string{}, map[string]string{}
+		before := ""
+		for _, m := range r.take(t, total) {
+			var one map[string]any
+			if err := json.Unmarshal([]byte(m.record), &one); err != nil {
+				t.Fatal(err)
+			}
+			status := one["status"]
+			for _, name := range []string{"connection_status", "job_status"} {
+				if one[name] != nil {
+					status = one[name]
+				}
+			}
+			if !strings.HasPrefix(m.Topic, fmt.Sprintf("%d/", w.customer)) || m.Timestamp < before {
+				t.Errorf("topic %s, at %s after %s", m.Topic, m.Timestamp, before)
+			}
+			before = m.Timestamp
+			got[m.of()] = append(got[m.of()], fmt.Sprint(m.Operation, " ", status))
+			last[m.of()] = m.record
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %v\nwant %v", got, want)
+		}
+		for of, record := range last {
+			resource, key, _ := strings.Cut(of, "/")
+			_, now := w.ask(t, http.MethodGet, "/ws/v1/"+uris[resource]+"/"+key, "")
+			if resource != "devices" && !sameJSON(t, record, now) { // reports have come since its registration
+				t.Errorf("%s is told as\n%s\nand shown as\n%s", of, record, now)
+			}
+		}
+		for _, m := range narrow.take(t, 3) {
+			if of := m.of(); of != "devices/"+pump && of != "esim_profiles/8988303000001234568" {
+				t.Errorf("a message of %s, which was not asked for", of)
+			}
+		}
+
+		// A device comes, speaks, falls silent and goes, with what is in it.
+		at := time.Now()
+		if err := w.devices.Seen(t.Context(), []device.Sighting{{EID: chip, At: at}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.devices.Seen(t.Context(), []device.Sighting{{EID: chip, At: at.Add(time.Minute)}}); err != nil {
+			t.Fatal(err)
+		}
+		facts := device.Facts{FirmwareVersion: "22.5"}
+		for range 2 { // the second says nothing new
+			if err := d.Write(t.Context(), func(tx *db.Tx) error { return w.devices.PutFacts(t.Context(), tx, pump, facts) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.ask(t, http.MethodDelete, "/ws/v1/devices/inventory/"+pump, "")
+		var steps []string
+		for _, m := range r.take(t, 5) {
+			if steps = append(steps, m.Operation+" "+m.of()); m.Operation == "DELETION" && !strings.Contains(m.record, fmt.Sprintf(`"customer_id":%d`, w.customer)) {
+				t.Errorf("the record of %s is %s", m.of(), m.record)
+			}
+		}
+		if want := []string{
+			"UPDATE devices/" + pump, "UPDATE devices/" + pump, "DELETION esim_profiles/8988303000001234568", "DELETION esim_profiles/8988303000009999999", "DELETION devices/" + pump,
+		}; !slices.Equal(steps, want) {
+			t.Errorf("got %q", steps)
+		}
+	})
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	if err := json.Unmarshal([]byte(a), &x); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(b), &y); err != nil {
+		t.Fatal(err)
+	}
+	return reflect.DeepEqual(x, y)
+}
+
+// TestMonitorBatches: a document has as many messages as it may have, and waits
+// for them as long as it may.
+func TestMonitorBatches(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w, r := newWorld(t, d, nil), newReceiver(t)
+		id := w.monitor(t, map[string]any{"type": "http", "url": r.URL, "topics": []string{"devices"}, "persistent": true, "batch_size": 3, "batch_duration": 3600})
+		push(t, w.monitors)
+		r.alive(t)
+		w.register(t, 7)
+		for n := range 2 {
+			if got := take(t, r.documents); len(got.list) != 3 || !strings.HasSuffix(got.list[0].of(), fmt.Sprint(3*n)) {
+				t.Errorf("document %d: %s", n, got.text)
+			}
+		}
+		w.ask(t, http.MethodPut, "/ws/v1/monitors/inventory/"+id, `{"batch_duration": 0}`)
+		r.alive(t) // the third had waited
+		if got := take(t, r.documents); len(got.list) != 1 || !strings.HasSuffix(got.list[0].of(), "6") {
+			t.Errorf("the last: %s", got.text)
+		}
+		// Large records end a document before its time.
+		w.ask(t, http.MethodPut, "/ws/v1/monitors/inventory/"+id, `{"batch_size": 1000}`)
+		r.alive(t)
+		var list []map[string]any
+		for n := range 120 {
+			list = append(list, map[string]any{"id": fmt.Sprintf("00000000-00000000-00000001-%08X", n), "notes": strings.Repeat("n", 4000), "description": strings.Repeat("d", 4000), "contact": strings.Repeat("c", 4000)})
+		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", string(text))
+		for told := 0; told < 120; {
+			got := take(t, r.documents)
+			if len(got.text) > 1<<20+1000 || len(got.list) == 0 {
+				t.Errorf("a document of %d octets with %d messages", len(got.text), len(got.list))
+			}
+			told += len(got.list)
+		}
+	})
+}
+
+// TestMonitorKeeps: while its target is away a persistent monitor keeps what comes,
+// in order, whatever node delivers; another loses it.
+func TestMonitorKeeps(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d, nil)
+		keeps, loses := newReceiver(t), newReceiver(t)
+		w.monitor(t, map[string]any{"type": "http", "url": keeps.URL, "topics": []string{"devices"}, "persistent": true, "batch_size": 4, "batch_duration": 0})
+		w.monitor(t, map[string]any{"type": "http", "url": loses.URL, "topics": []string{"devices"}, "batch_duration": 0})
+		first := newMonitors(d, w.events)
+		first.Source = w.monitors.Source
+		stop := push(t, first)
+		keeps.alive(t)
+		loses.alive(t)
+		w.register(t, 1)
+		keeps.take(t, 1)
+		loses.take(t, 1)
+		keeps.refuse.Store(503)
+		loses.refuse.Store(302) // which is not followed
+		var want []string
+		for n := range 10 {
+			w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", fmt.Sprintf(`{"id": "00000000-00000000-00000001-%08X"}`, n))
+			want = append(want, fmt.Sprintf("devices/00000000-00000000-00000001-%08X", n))
+		}
+		for range 3 {
+			if got := take(t, keeps.refusals); len(got.list) == 0 {
+				t.Errorf("a persistent monitor tries %s", got.text)
+			}
+			take(t, loses.refusals)
+		}
+		// The node ends; the next one goes on.
+		stop()
+		push(t, w.monitors)
+		take(t, keeps.refusals)
+		keeps.refuse.Store(0)
+		loses.refuse.Store(0)
+		var got []string
+		for _, m := range keeps.take(t, 10) {
+			got = append(got, m.of())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("kept %q, want %q", got, want)
+		}
+		loses.alive(t)
+		w.register(t, 1)
+		if m := loses.take(t, 1)[0]; m.Operation != "UPDATE" {
+			t.Errorf("after the gap came %+v", m)
+		}
+	})
+}
+
+// TestMonitorSwitchedOff: one whose target keeps failing is switched off, says
+// why, and goes on where it was when it is switched on.
+func TestMonitorSwitchedOff(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w, r := newWorld(t, d, nil), newReceiver(t)
+		w.monitors.OffFailures = 3
+		off := w.awaiting(t, "monitor.disabled")
+		id := w.monitor(t, map[string]any{"type": "http", "url": r.URL, "topics": []string{"devices"}, "persistent": true, "batch_duration": 0})
+		push(t, w.monitors)
+		r.alive(t)
+		r.refuse.Store(500)
+		w.register(t, 1)
+		var data struct {
+			Failures int
+			Error    string
+		}
+		if e := off(); e.Subject != id || json.Unmarshal(e.Data.(json.RawMessage), &data) != nil || data.Failures != 3 || data.Error != "answered 500 Internal Server Error" {
+			t.Errorf("event %+v %s", e, e.Data)
+		}
+		if m := w.show(t, "monitors/inventory/"+id); m["status"] != "disabled" || m["last_error"] != data.Error || m["failing_since"] == nil {
+			t.Errorf("%v", m)
+		}
+		r.refuse.Store(0)
+		if a, content := w.ask(t, http.MethodPut, "/ws/v1/monitors/inventory/"+id, `{"status": "active"}`); a.StatusCode != http.StatusOK || !strings.Contains(content, `"status":"inactive"`) || strings.Contains(content, "last_error") {
+			t.Errorf("%d %s", a.StatusCode, content)
+		}
+		r.alive(t)
+		r.take(t, 1)
+		// And by hand.
+		if _, content := w.ask(t, http.MethodPut, "/ws/v1/monitors/inventory/"+id, `{"status": "disabled"}`); !strings.Contains(content, `"status":"disabled"`) {
+			t.Error(content)
+		}
+		w.register(t, 2)
+		w.ask(t, http.MethodPut, "/ws/v1/monitors/inventory/"+id, `{}`)
+		r.alive(t)
+		r.take(t, 2)
+	})
+}
+
+// TestMonitorTwoNodes: of two nodes one delivers, and the other when that ends.
+func TestMonitorTwoNodes(t *testing.T) {
+	d := dbtest.Postgres(t)
+	w, r := newWorld(t, d, nil), newReceiver(t)
+	w.monitor(t, map[string]any{"type": "http", "url": r.URL, "topics": []string{"devices"}, "persistent": true, "batch_duration": 0})
+	var stops []func()
+	for range 2 {
+		node := newMonitors(d, w.events)
+		node.Source, node.Lease = w.monitors.Source, 300*time.Millisecond
+		stops = append(stops, push(t, node))
+	}
+	r.alive(t)
+	seen := map[string]int{}
+	for n := range 40 {
+		if n == 20 {
+			stops[0]()
+		}
+		w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", fmt.Sprintf(`{"id": "00000000-00000000-00000001-%08X"}`, n))
+	}
+	before := ""
+	for len(seen) < 40 {
+		for _, m := range take(t, r.documents).list {
+			// The node that ended may have been cut off from the answer: then its
+			// last document comes again, and those after it in their order.
+			if seen[m.of()]++; seen[m.of()] == 1 && m.of() < before {
+				t.Errorf("%s comes after %s", m.of(), before)
+			}
+			before = max(before, m.of())
+		}
+	}
+	for of, times := range seen {
+		if times > 2 {
+			t.Errorf("%s was told %d times", of, times)
+		}
+	}
+}
+
+// TestMonitorHistory: who fetches goes on by its own cursor.
+func TestMonitorHistory(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w := newWorld(t, d, nil)
+		id := w.monitor(t, map[string]any{"type": "polling", "topics": []string{"devices"}})
+		if m := w.show(t, "monitors/inventory/"+id); m["status"] != "active" || m["url"] != nil || m["method"] != nil {
+			t.Errorf("%v", m)
+		}
+		type history struct {
+			Count         int
+			Cursor        *string
+			NextURI       string `json:"next_uri"`
+			PollingCursor string `json:"polling_cursor"`
+			List          []map[string]json.RawMessage
+		}
+		fetch := func(target string) (h history) {
+			t.Helper()
+			a, content := w.ask(t, http.MethodGet, target, "")
+			if err := json.Unmarshal([]byte(content), &h); err != nil || a.StatusCode != http.StatusOK || h.Count != len(h.List) {
+				t.Fatalf("%s: %d %s", target, a.StatusCode, content)
+			}
+			return h
+		}
+		base := "/ws/v1/monitors/history/" + id
+		nothing := fetch(base)
+		if nothing.Count != 0 || nothing.Cursor != nil || nothing.PollingCursor == "" {
+			t.Errorf("%+v", nothing)
+		}
+		w.register(t, 5)
+		last := w.awaiting(t, "device.created") // what it shows can be read
+		w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", `{"id": "`+pump+`"}`)
+		last()
+		var got []string
+		target := base + "?size=4"
+		for pages := 0; target != "" && pages < 3; pages++ {
+			h := fetch(target)
+			for _, one := range h.List {
+				got = append(got, messageOf(t, one).of())
+			}
+			target = h.NextURI
+		}
+		if len(got) != 6 || got[5] != "devices/"+pump || target != "" {
+			t.Errorf("got %q, then %q", got, target)
+		}
+		if h := fetch(base + "?size=1000&cursor=" + nothing.PollingCursor); h.Count != 6 {
+			t.Errorf("from an earlier place: %d", h.Count)
+		}
+		other := w.monitor(t, map[string]any{"type": "polling", "topics": []string{"devices"}})
+		for target, status := range map[string]int{
+			base + "?cursor=x": 400, base + "?size=0": 400, "/ws/v1/monitors/history/" + other + "?cursor=" + nothing.PollingCursor: 400, "/ws/v1/monitors/history/1": 404,
+		} {
+			if a, content := w.ask(t, http.MethodGet, target, ""); a.StatusCode != status {
+				t.Errorf("%s: %d %s", target, a.StatusCode, content)
+			}
+		}
+	})
+}
+
+// TestMonitorRefusals: what is wrong is named, with the rule.
+func TestMonitorRefusals(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	good := map[string]any{"type": "http", "topics": []string{"devices"}, "url": "http://127.0.0.1:9/"}
+	for _, tt := range []struct {
+		change map[string]any
+		want   string
+	}{
+		{map[string]any{"type": nil}, "type is required"},
+		{map[string]any{"type": "tcp"}, "type must be http or polling: monitors over TCP are not served here"},
+		{map[string]any{"type": "smoke"}, `type must be http or polling, not \"smoke\"`},
+		{map[string]any{"type": "polling"}, "url must be left out of a polling monitor"},
+		{map[string]any{"topics": nil}, "topics must be an array with some of devices, jobs, esim_profiles, esim_transactions, esim_operations"},
+		{map[string]any{"topics": []string{"devices", "DataPoint"}}, `topics has \"DataPoint\", which is none of devices, jobs, esim_profiles, esim_transactions, esim_operations`},
+		{map[string]any{"topics": []string{"devices/a/b"}}, `topics has \"devices/a/b\": after a resource the key of one record may follow, as devices/KEY`},
+		{map[string]any{"topics": 7}, "topics must be an array of texts"},
+		{map[string]any{"url": nil}, "url is required"},
+		{map[string]any{"url": "ftp://a.example"}, `url: \"ftp://a.example\" is not an absolute http or https URL`},
+		{map[string]any{"url": "http://10.0.0.1/"}, "callbacks go to public addresses"},
+		{map[string]any{"url": "http://me:secret@127.0.0.1/"}, "url must have no user and password"},
+		{map[string]any{"url": "http://127.0.0.1/" + strings.Repeat("x", 2000)}, "url must have at most 2000 bytes"},
+		{map[string]any{"method": "GET"}, "method must be POST or PUT"},
+		{map[string]any{"format": "xml"}, `format must be json, not \"xml\"`},
+		{map[string]any{"headers": "A: b"}, `headers must be an array of texts like \"Name: value\"`},
+		{map[string]any{"headers": []string{"no colon"}}, `headers must be an array of texts like \"Name: value\"`},
+		{map[string]any{"headers": []string{"A: b\r\nC: d"}}, "headers has a value for A with characters that headers cannot have"},
+		{map[string]any{"headers": []string{"content-length: 5"}}, "headers cannot have Content-Length"},
+		{map[string]any{"headers": slices.Repeat([]string{"A: b"}, 31)}, "headers must have at most 30"},
+		{map[string]any{"headers": []string{"A: " + strings.Repeat("b", 17<<10)}}, "headers must have at most 16384 bytes"},
+		{map[string]any{"auth_token": "ü"}, "auth_token must have visible ASCII characters only"},
+		{map[string]any{"auth_token": "a:b", "headers": []string{"Authorization: c"}}, "auth_token cannot be there beside a header Authorization"},
+		{map[string]any{"persistent": "perhaps"}, "persistent must be true or false"},
+		{map[string]any{"batch_size": 0}, "batch_size must be from 1 to 1000 messages"},
+		{map[string]any{"batch_size": 1001}, "batch_size must be from 1 to 1000 messages"},
+		{map[string]any{"batch_duration": -1}, "batch_duration must be from 0 to 3600 seconds"},
+		{map[string]any{"batch_duration": "soon"}, "batch_duration must be a whole number"},
+		{map[string]any{"compression": "zip"}, "compression must be none or gzip"},
+		{map[string]any{"schema_type": "handlebars"}, "schema_type must be left out: templates for documents are not served here"},
+		{map[string]any{"schema": "{{x}}"}, "schema must be left out: templates for documents are not served here"},
+		{map[string]any{"description": strings.Repeat("d", 256)}, "description must have at most 255 characters"},
+		{map[string]any{"status": "suspended"}, "status must be active, which switches it on, or disabled"},
+	} {
+		body := maps.Clone(good)
+		maps.Copy(body, tt.change)
+		text, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, content := w.ask(t, http.MethodPost, "/ws/v1/monitors/inventory", string(text)); a.StatusCode != http.StatusBadRequest || !strings.Contains(content, tt.want) {
+			t.Errorf("%v: %d %.300s, want %s", tt.change, a.StatusCode, content, tt.want)
+		}
+	}
+	if a, _ := w.ask(t, http.MethodPost, "/ws/v1/monitors/inventory", `[]`); a.StatusCode != http.StatusBadRequest {
+		t.Errorf("an array: %d", a.StatusCode)
+	}
+	if p := w.page(t, "/ws/v1/monitors/inventory"); p.Count != 0 {
+		t.Errorf("%d were made all the same", p.Count)
+	}
+	// Credentials are not carried to another server by a change of address.
+	id := w.monitor(t, map[string]any{"type": "http", "topics": []string{"devices"}, "url": "http://127.0.0.1:9/", "auth_token": "a:b"})
+	for body, status := range map[string]int{
+		`{"url": "http://127.0.0.1:10/"}`: 400, `{"url": "http://127.0.0.1:9/other"}`: 200, `{"type": "polling"}`: 400, `{"url": "http://127.0.0.1:9/other", "auth_token": "c:d"}`: 200,
+	} {
+		if a, content := w.ask(t, http.MethodPut, "/ws/v1/monitors/inventory/"+id, body); a.StatusCode != status {
+			t.Errorf("%s: %d %s", body, a.StatusCode, content)
+		}
+	}
+}
+
+// TestMonitorBelongs to its account, is changed by roles that write, and has a
+// bounded number of others beside it.
+func TestMonitorBelongs(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w, r := newWorld(t, d, nil), newReceiver(t)
+		id := w.monitor(t, map[string]any{"type": "http", "topics": []string{"devices"}, "url": r.URL, "batch_duration": 0, "persistent": true})
+		var other account.Account
+		if err := d.Write(t.Context(), func(tx *db.Tx) (err error) {
+			other, _, err = w.accounts.Create(t.Context(), tx, "", "Other")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		stranger := as("stranger", w.user(t, other.SID, "stranger", account.Administrator))
+		reader := as("reader", w.user(t, w.account.SID, "reader", account.ReadOnly))
+		for _, tt := range []struct {
+			who                  func(*http.Request)
+			method, target, body string
+			want                 int
+		}{
+			{stranger, http.MethodGet, "inventory/" + id, "", 404},
+			{stranger, http.MethodPut, "inventory/" + id, "{}", 404},
+			{stranger, http.MethodDelete, "inventory/" + id, "", 404},
+			{stranger, http.MethodGet, "history/" + id, "", 404},
+			{reader, http.MethodGet, "inventory/" + id, "", 200},
+			{reader, http.MethodGet, "inventory", "", 200},
+			{reader, http.MethodGet, "bulk", "", 200},
+			{reader, http.MethodGet, "history/" + id, "", 200},
+			{reader, http.MethodPost, "inventory", "{}", 403},
+			{reader, http.MethodPut, "inventory/" + id, "{}", 403},
+			{reader, http.MethodDelete, "inventory/" + id, "", 403},
+		} {
+			if a, content := w.ask(t, tt.method, "/ws/v1/monitors/"+tt.target, tt.body, tt.who); a.StatusCode != tt.want {
+				t.Errorf("%s %s: %d %s, want %d", tt.method, tt.target, a.StatusCode, content, tt.want)
+			}
+		}
+		push(t, w.monitors)
+		r.alive(t)
+		w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", `{"id": "`+pump+`"}`, stranger)
+		w.register(t, 1)
+		if m := r.take(t, 1)[0]; m.of() == "devices/"+pump {
+			t.Error("another account's device was told")
+		}
+		for n := 1; n < 100; n++ {
+			w.monitor(t, map[string]any{"type": "polling", "topics": []string{"devices"}, "description": fmt.Sprint("no ", n)})
+		}
+		if a, content := w.ask(t, http.MethodPost, "/ws/v1/monitors/inventory", `{"type": "polling", "topics": ["devices"]}`); a.StatusCode != http.StatusConflict || !strings.Contains(content, "100 monitors") {
+			t.Errorf("the 101st: %d %s", a.StatusCode, content)
+		}
+		if p := w.page(t, "/ws/v1/monitors/inventory?size=7&orderby=description%20desc&query=type%20%3D%20'polling'"); p.Count != 7 || p.Cursor == nil || p.List[0]["description"] != "no 99" {
+			t.Errorf("%+v", p)
+		}
+		if _, content := w.ask(t, http.MethodGet, "/ws/v1/monitors/bulk?fields=id,status,topics&query=type%20%3D%20'http'", ""); content != "id,status,topics\n"+id+",active,devices\n" {
+			t.Errorf("%q", content)
+		}
+	})
+}

@@ -54,13 +54,13 @@ func (s *Store) Run(ctx context.Context) error {
 	defer s.retire(context.WithoutCancel(ctx), me)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for first := true; ; first = false {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
 		}
-		until, err := s.hold(ctx, me, first)
+		until, err := s.hold(ctx, me)
 		if err != nil && ctx.Err() == nil {
 			slog.WarnContext(ctx, "monitors: cannot ask who leads", "err", err)
 		}
@@ -72,17 +72,19 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 // hold takes the lease or renews it, and returns until when it is; the zero time
-// if another has it. On SQLite one server runs at a time: what an earlier one
-// had is nobody's.
-func (s *Store) hold(ctx context.Context, me string, first bool) (until time.Time, err error) {
+// if another has it. On SQLite one server runs at a time, and leads.
+func (s *Store) hold(ctx context.Context, me string) (until time.Time, err error) {
 	now := time.Now()
 	until = now.Add(s.lease())
+	if !s.DB.Postgres() {
+		return until, nil
+	}
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		var holder string
 		return tx.QueryRowContext(ctx, `insert into monitor_lead (one, holder, leads_until) values (true, $1, $2)
 			on conflict (one) do update set holder = $1, leads_until = $2
-			where monitor_lead.holder = $1 or monitor_lead.leads_until < $3 or $4 returning holder`,
-			me, until.UnixMicro(), now.UnixMicro(), first && !tx.Postgres()).Scan(&holder)
+			where monitor_lead.holder = $1 or monitor_lead.leads_until < $3 returning holder`,
+			me, until.UnixMicro(), now.UnixMicro()).Scan(&holder)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, nil
@@ -92,6 +94,9 @@ func (s *Store) hold(ctx context.Context, me string, first bool) (until time.Tim
 
 // retire gives the lease back.
 func (s *Store) retire(ctx context.Context, me string) {
+	if !s.DB.Postgres() {
+		return
+	}
 	if err := s.DB.Write(ctx, func(tx *db.Tx) error {
 		_, err := tx.ExecContext(ctx, `update monitor_lead set leads_until = 0 where holder = $1`, me)
 		return err
@@ -135,7 +140,7 @@ func (s *Store) lead(ctx context.Context, me string, until time.Time) {
 		case <-changed:
 			c.reload(ctx)
 		case <-renew.C:
-			until, err := s.hold(ctx, me, false)
+			until, err := s.hold(ctx, me)
 			switch {
 			case err != nil && ctx.Err() == nil:
 				slog.WarnContext(ctx, "monitors: cannot renew the lead", "err", err)

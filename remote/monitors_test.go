@@ -155,7 +155,7 @@ func TestMonitorTopics(t *testing.T) {
 			}
 		}
 
-		// A device comes, speaks, falls silent and goes, with what is in it.
+		// A device comes and speaks; its eSIM moves to another, which goes with it.
 		at := time.Now()
 		if err := w.devices.Seen(t.Context(), []device.Sighting{{EID: chip, At: at}}); err != nil {
 			t.Fatal(err)
@@ -169,16 +169,53 @@ func TestMonitorTopics(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w.ask(t, http.MethodDelete, "/ws/v1/devices/inventory/"+pump, "")
+		const other = "00000000-00000000-0004F3FF-FF00A1B3"
+		w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", `{"id": "`+other+`", "eids": ["`+chip+`"]}`)
+		w.ask(t, http.MethodDelete, "/ws/v1/devices/inventory/"+other, "")
 		var steps []string
-		for _, m := range r.take(t, 5) {
+		for _, m := range r.take(t, 8) {
 			if steps = append(steps, m.Operation+" "+m.of()); m.Operation == "DELETION" && !strings.Contains(m.record, fmt.Sprintf(`"customer_id":%d`, w.customer)) {
 				t.Errorf("the record of %s is %s", m.of(), m.record)
 			}
 		}
 		if want := []string{
-			"UPDATE devices/" + pump, "UPDATE devices/" + pump, "DELETION esim_profiles/8988303000001234568", "DELETION esim_profiles/8988303000009999999", "DELETION devices/" + pump,
+			"UPDATE devices/" + pump, "UPDATE devices/" + pump,
+			"INSERTION devices/" + other, "UPDATE esim_profiles/8988303000001234568", "UPDATE esim_profiles/8988303000009999999",
+			"DELETION esim_profiles/8988303000001234568", "DELETION esim_profiles/8988303000009999999", "DELETION devices/" + other,
 		}; !slices.Equal(steps, want) {
+			t.Errorf("got %q", steps)
+		}
+	})
+}
+
+// TestMonitorUnknown: that nobody can say what became of a step is a change, too.
+func TestMonitorUnknown(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		w, r := newWorld(t, d, nil), newReceiver(t)
+		w.activate(t)
+		w.monitor(t, map[string]any{"type": "http", "url": r.URL, "persistent": true, "topics": []string{"esim_operations"}})
+		push(t, w.monitors)
+		r.alive(t)
+		if a, content := w.ask(t, http.MethodPost, "/ws/v1/esim_profiles/operations/inventory", `{"operation": "enable", "device_id": "`+pump+`", "eid": "`+chip+`", "iccid": "8988303000009999999"}`); a.StatusCode != http.StatusCreated {
+			t.Fatalf("%d %s", a.StatusCode, content)
+		}
+		w.outcome(t, device.Outcome{Stage: device.StageLost})
+		var steps []string
+		for len(steps) < 3 {
+			for _, m := range take(t, r.documents).list {
+				var one struct {
+					Status string `json:"status"`
+					Code   string `json:"message_code"`
+				}
+				if err := json.Unmarshal([]byte(m.record), &one); err != nil {
+					t.Fatal(err)
+				}
+				if m.Operation == "INSERTION" || len(steps) > 0 { // those before are of the last moment
+					steps = append(steps, one.Status+" "+one.Code)
+				}
+			}
+		}
+		if fmt.Sprint(steps) != "[starting starting enable queued enable lost]" {
 			t.Errorf("got %q", steps)
 		}
 	})

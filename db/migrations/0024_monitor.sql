@@ -33,7 +33,8 @@ create table monitor (
 create unique index monitor_page on monitor (account_sid, id);
 create index monitor_push on monitor (id) where type = 'http' and status <> 'disabled';
 
--- The node that delivers. Another takes over when its time is up.
+-- The node that delivers, where there may be several. Another takes over when
+-- its time is up.
 create table monitor_lead (
 	one         boolean primary key check (one),
 	holder      text    not null,

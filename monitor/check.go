@@ -73,6 +73,7 @@ func (s *Store) apply(p Patch, m *Monitor) error {
 		return err
 	}
 	if m.Type == Polling {
+		m.Method, m.Persistent = "", true
 		return p.checkPolling()
 	}
 	return s.applyTarget(p, m, was)
@@ -135,7 +136,9 @@ func (p Patch) checkPolling() error {
 		name  string
 		given bool
 	}{
-		{"url", word(p.URL) != ""}, {"method", word(p.Method) != ""}, {"headers", p.Headers != nil && len(*p.Headers) > 0},
+		{"url", word(p.URL) != ""},
+		{"method", word(p.Method) != ""},
+		{"headers", p.Headers != nil && len(*p.Headers) > 0},
 		{"auth_token", p.AuthToken != nil && *p.AuthToken != ""},
 	} {
 		if f.given {

@@ -24,12 +24,20 @@ type Message struct {
 // readAtOnce is how many events are looked at together.
 const readAtOnce = 200
 
-// messages returns what a monitor is to tell after a place: size messages at
-// most, and octets, but one in any case where one is asked for. full says that
-// the bounds ended it; else there is no more. next is the place to go on from.
-func (s *Store) messages(ctx context.Context, m Monitor, from event.Place, size, octets int, one bool) (list []Message, next event.Place, full bool, err error) {
+// A bound is how much is read at a time.
+type bound struct {
+	size   int  // messages
+	octets int  // of them together
+	one    bool // but one in any case
+	looks  int  // at events, readAtOnce each; any number if zero
+}
+
+// messages returns what a monitor is to tell after a place. full says that a
+// bound ended it; else there is no more. next is the place to go on from.
+func (s *Store) messages(ctx context.Context, m Monitor, from event.Place, b bound) (list []Message, next event.Place, full bool, err error) {
 	f := event.Filter{Account: m.Account, Kinds: s.kinds(m.Topics)}
-	for next = from; ; {
+	next = from
+	for look := 1; ; look++ {
 		events, end, err := s.Events.After(ctx, f, next, readAtOnce)
 		if err != nil {
 			return list, next, false, err
@@ -40,17 +48,17 @@ func (s *Store) messages(ctx context.Context, m Monitor, from event.Place, size,
 				if err != nil {
 					return list, next, false, fmt.Errorf("message of event %d: %w", e.ID, err)
 				}
-				if octets -= len(text); octets < 0 && (len(list) > 0 || !one) {
+				if b.octets -= len(text); b.octets < 0 && (len(list) > 0 || !b.one) {
 					return list, next, true, nil
 				}
 				list = append(list, Message{text, e.At, e.Place})
 			}
-			if next = e.Place; len(list) == size {
+			if next = e.Place; len(list) == b.size {
 				return list, next, true, nil
 			}
 		}
-		if next = end; len(events) < readAtOnce {
-			return list, next, false, nil
+		if next = end; len(events) < readAtOnce || look == b.looks {
+			return list, next, len(events) == readAtOnce, nil
 		}
 	}
 }

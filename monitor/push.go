@@ -267,7 +267,7 @@ func (s *Store) load(ctx context.Context, id int64) (m Monitor, err error) {
 }
 
 // History returns what there was to tell from a place on, size messages at
-// most, the place to go on from, and whether there is more already. The zero
+// most or as many as 10,000 events give, the place to go on from, and whether there is more already. The zero
 // place is where the monitor began.
 func (s *Store) History(ctx context.Context, account string, id int64, from event.Place, size int) (list []Message, next event.Place, more bool, err error) {
 	m, err := s.Get(ctx, account, id)
@@ -280,7 +280,7 @@ func (s *Store) History(ctx context.Context, account string, id int64, from even
 	if from == (event.Place{}) {
 		from = m.start
 	}
-	return s.messages(ctx, m, from, size, MaxDocument, true)
+	return s.messages(ctx, m, from, bound{size: size, octets: MaxDocument, one: true, looks: 50})
 }
 
 // advance moves the place of a monitor from where it is known to be, with what

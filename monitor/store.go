@@ -105,9 +105,6 @@ func (s *Store) Create(ctx context.Context, by By, p Patch) (m Monitor, err erro
 		if err := s.apply(p, &m); err != nil {
 			return err
 		}
-		if m.Type == Polling {
-			m.Method, m.Persistent = "", true
-		}
 		// Others of the account wait, so that all of them are counted.
 		var sid string
 		if err := tx.QueryRowContext(ctx, `select sid from account where sid = $1`+tx.ForUpdate(), m.Account).Scan(&sid); err != nil {

@@ -101,7 +101,9 @@ func (w *worker) skip(ctx context.Context) error {
 // has waited long enough. It is false when there is none.
 func (w *worker) gather(ctx context.Context) bool {
 	if !w.full {
-		list, next, full, err := w.s.messages(ctx, w.monitor, w.scanned, int(w.monitor.BatchSize)-len(w.pending), MaxDocument-w.octets, len(w.pending) == 0)
+		list, next, full, err := w.s.messages(ctx, w.monitor, w.scanned, bound{
+			size: int(w.monitor.BatchSize) - len(w.pending), octets: MaxDocument - w.octets, one: len(w.pending) == 0,
+		})
 		if err != nil {
 			if ctx.Err() == nil {
 				slog.WarnContext(ctx, "monitors: cannot read what is to be told", "monitor", w.monitor.ID, "err", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"godwit/account"
+	"godwit/callback"
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/device"
@@ -363,6 +364,22 @@ func TestMonitorSwitchedOff(t *testing.T) {
 	})
 }
 
+// TestMonitorGuard: a name that leads to an inner address leads nowhere.
+func TestMonitorGuard(t *testing.T) {
+	d := dbtest.SQLite(t)
+	w, r := newWorld(t, d, nil), newReceiver(t)
+	w.monitors.Client, w.monitors.OffFailures = callback.Client(callback.Options{}), 1
+	off := w.awaiting(t, "monitor.disabled")
+	push(t, w.monitors)
+	w.monitor(t, map[string]any{"type": "http", "url": strings.Replace(r.URL, "127.0.0.1", "localhost", 1), "topics": []string{"devices"}})
+	if e := off(); !strings.Contains(string(e.Data.(json.RawMessage)), "the address is not a public one") {
+		t.Errorf("%s", e.Data)
+	}
+	if len(r.documents) > 0 {
+		t.Error("it was called")
+	}
+}
+
 // TestMonitorTwoNodes: of two nodes one delivers, and the other when that ends.
 func TestMonitorTwoNodes(t *testing.T) {
 	d := dbtest.Postgres(t)
@@ -371,7 +388,7 @@ func TestMonitorTwoNodes(t *testing.T) {
 	var stops []func()
 	for range 2 {
 		node := newMonitors(d, w.events)
-		node.Source, node.Lease = w.monitors.Source, 300*time.Millisecond
+		node.Source, node.Lease = w.monitors.Source, 3*time.Second
 		stops = append(stops, push(t, node))
 	}
 	r.alive(t)
@@ -447,9 +464,11 @@ func TestMonitorHistory(t *testing.T) {
 		if h := fetch(base + "?size=1000&cursor=" + nothing.PollingCursor); h.Count != 6 {
 			t.Errorf("from an earlier place: %d", h.Count)
 		}
-		other := w.monitor(t, map[string]any{"type": "polling", "topics": []string{"devices"}})
+		other := w.monitor(t, map[string]any{"type": "polling", "topics": []string{"devices"}, "persistent": false})
+		forgets := w.monitor(t, map[string]any{"type": "http", "topics": []string{"devices"}, "url": "http://127.0.0.1:9/"})
 		for target, status := range map[string]int{
 			base + "?cursor=x": 400, base + "?size=0": 400, "/ws/v1/monitors/history/" + other + "?cursor=" + nothing.PollingCursor: 400, "/ws/v1/monitors/history/1": 404,
+			"/ws/v1/monitors/history/" + other: 200, "/ws/v1/monitors/history/" + forgets: 409, "/ws/v1/monitors/history/x": 404,
 		} {
 			if a, content := w.ask(t, http.MethodGet, target, ""); a.StatusCode != status {
 				t.Errorf("%s: %d %s", target, a.StatusCode, content)

@@ -46,7 +46,7 @@ func (s *Store) Profile(ctx context.Context, account string, iccid ident.ICCID) 
 func (s *Store) ProfileOn(ctx context.Context, account string, eid ident.EID, iccid ident.ICCID) (p Profile, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		p, err = profileOn(ctx, q, eid, iccid)
-		if none(err) || err == nil && p.Account != account {
+		if db.None(err) || err == nil && p.Account != account {
 			return fault.New(fault.NotFound, "eSIM %s has not reported a profile %s", eid, iccid)
 		}
 		return err
@@ -282,7 +282,7 @@ func (s *Store) recordProfile(ctx context.Context, tx *db.Tx, what string, one P
 
 // recordProfiles records that the same became of all profiles of an eSIM.
 func (s *Store) recordProfiles(ctx context.Context, tx *db.Tx, what string, eid ident.EID) error {
-	all, err := queryAll(ctx, tx, scanProfile, selectProfile+` where eid = $1 order by number`, string(eid))
+	all, err := profileTable.all(ctx, tx, `where eid = $1 order by number`, string(eid))
 	if err != nil {
 		return fmt.Errorf("read profiles of %s: %w", eid, err)
 	}

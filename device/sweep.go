@@ -123,9 +123,10 @@ func (s *Store) silence(ctx context.Context) error {
 	for {
 		var gone []event.Event
 		err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
-			if gone, err = queryAll(ctx, tx, func(r row) (event.Event, error) {
+			if gone, err = db.All(ctx, tx, func(r db.Row) (event.Event, error) {
 				e := event.Event{Kind: "device.disconnected", At: now, Data: map[string]any{"to": "disconnected", "reason": "no sign of life"}}
-				return e, r.Scan(&e.Subject, &e.Account)
+				err := r.Scan(&e.Subject, &e.Account)
+				return e, err
 			}, fmt.Sprintf(`update device set connection_status = 'disconnected', last_disconnect = $1,
 				last_disconnect_reason = 'no sign of life' where device_id in (select device_id from device where connection_status = 'connected' and seen_at < $2
 				order by seen_at limit %d) returning device_id, account_sid`, sweepChunk), now.UnixMicro(), now.Add(-s.limits().Silent).UnixMicro()); err != nil {

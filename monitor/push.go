@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -86,7 +84,7 @@ func (s *Store) hold(ctx context.Context, me string) (until time.Time, err error
 			where monitor_lead.holder = $1 or monitor_lead.leads_until < $3 returning holder`,
 			me, until.UnixMicro(), now.UnixMicro()).Scan(&holder)
 	})
-	if errors.Is(err, sql.ErrNoRows) {
+	if db.None(err) {
 		return time.Time{}, nil
 	}
 	return until, err
@@ -221,7 +219,7 @@ func (c *crew) start(ctx context.Context, m Monitor, before *worker) {
 		}
 		now, err := c.s.load(ctx, m.ID)
 		if err != nil || now.version != m.version {
-			if err != nil && ctx.Err() == nil && !errors.Is(err, sql.ErrNoRows) {
+			if err != nil && ctx.Err() == nil && !db.None(err) {
 				slog.WarnContext(ctx, "monitors: cannot read one", "monitor", m.ID, "err", err)
 			}
 			return // the next look finds it as it is
@@ -233,29 +231,27 @@ func (c *crew) start(ctx context.Context, m Monitor, before *worker) {
 
 // pushed returns the monitors whose documents are to be sent, with what tells
 // whom an event concerns. Those of accounts that are suspended or closed wait.
-func (s *Store) pushed(ctx context.Context) (monitors map[int64]Monitor, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		monitors = map[int64]Monitor{}
-		rows, err := q.QueryContext(ctx, `select m.id, m.version, m.account_sid, m.topics from monitor m join account a on a.sid = m.account_sid
-			where m.type = 'http' and m.status <> 'disabled' and a.status = 'active'`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var m Monitor
+func (s *Store) pushed(ctx context.Context) (map[int64]Monitor, error) {
+	var list []Monitor
+	if err := s.DB.Read(ctx, func(q db.Query) (err error) {
+		list, err = db.All(ctx, q, func(r db.Row) (m Monitor, err error) {
 			var topics string
-			if err := rows.Scan(&m.ID, &m.version, &m.Account, &topics); err != nil {
-				return err
+			if err := r.Scan(&m.ID, &m.version, &m.Account, &topics); err != nil {
+				return m, err
 			}
-			if err := json.Unmarshal([]byte(topics), &m.Topics); err != nil {
-				return fmt.Errorf("read monitor %d: %w", m.ID, err)
-			}
-			monitors[m.ID] = m
-		}
-		return rows.Err()
-	})
-	return monitors, err
+			err = json.Unmarshal([]byte(topics), &m.Topics)
+			return m, err
+		}, `select m.id, m.version, m.account_sid, m.topics from monitor m join account a on a.sid = m.account_sid
+			where m.type = 'http' and m.status <> 'disabled' and a.status = 'active'`)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	monitors := make(map[int64]Monitor, len(list))
+	for _, m := range list {
+		monitors[m.ID] = m
+	}
+	return monitors, nil
 }
 
 func (s *Store) load(ctx context.Context, id int64) (m Monitor, err error) {

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,11 +24,8 @@ type By struct {
 const columns = `id, account_sid, type, topics, url, method, header_names, secrets, persistent, batch_size, batch_duration, compression, description,
 	status, version, start_tx, start_id, place_tx, place_id, failures, failing_since, last_error, last_connect, last_sent, created_by, updated_at`
 
-// A row is *sql.Row or *sql.Rows.
-type row interface{ Scan(dest ...any) error }
-
 // scan reads a row of columns, and what the query put after them.
-func (s *Store) scan(r row, more ...any) (m Monitor, err error) {
+func (s *Store) scan(r db.Row, more ...any) (m Monitor, err error) {
 	var topics, names string
 	var sealed []byte
 	var failing, connected, sent, updated int64
@@ -77,7 +73,7 @@ func micros(t time.Time) int64 {
 // find returns a monitor of an account.
 func (s *Store) find(ctx context.Context, q db.Query, account string, id int64, suffix string) (Monitor, error) {
 	m, err := s.scan(q.QueryRowContext(ctx, `select `+columns+` from monitor where id = $1`+suffix, id))
-	if errors.Is(err, sql.ErrNoRows) || err == nil && m.Account != account {
+	if db.None(err) || err == nil && m.Account != account {
 		return Monitor{}, fault.New(fault.NotFound, "there is no monitor %d", id)
 	}
 	if err != nil {
@@ -262,21 +258,12 @@ func (s *Store) Page(ctx context.Context, account string, spec query.Spec) (p qu
 	}
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		st := spec.SQL(2)
-		rows, err := q.QueryContext(ctx, fmt.Sprintf(`select %s, %s from monitor where account_sid = $1 and %s order by %s limit %d`,
-			columns, st.Column, st.Where, st.OrderBy, st.Limit), append([]any{account}, st.Args...)...)
+		list, err := db.All(ctx, q, func(r db.Row) (f found, err error) {
+			f.monitor, err = s.scan(r, &f.value)
+			return f, err
+		}, fmt.Sprintf(`select %s, %s from monitor where account_sid = $1 and %s order by %s limit %d`, columns, st.Column, st.Where, st.OrderBy, st.Limit),
+			append([]any{account}, st.Args...)...)
 		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		var list []found
-		for rows.Next() {
-			var f found
-			if f.monitor, err = s.scan(rows, &f.value); err != nil {
-				return err
-			}
-			list = append(list, f)
-		}
-		if err := rows.Err(); err != nil {
 			return err
 		}
 		page := query.NextPage(spec, list, func(f found) (value, key any) { return f.value, f.monitor.ID })

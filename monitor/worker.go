@@ -3,8 +3,6 @@ package monitor
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -226,7 +224,7 @@ func (w *worker) connected(ctx context.Context, tx *db.Tx) (m Monitor, ours bool
 func (w *worker) unchanged(ctx context.Context, tx *db.Tx) (bool, error) {
 	var version int64
 	err := tx.QueryRowContext(ctx, `select version from monitor where id = $1`+tx.ForUpdate(), w.monitor.ID).Scan(&version)
-	if errors.Is(err, sql.ErrNoRows) {
+	if db.None(err) {
 		return false, nil
 	}
 	if err != nil {

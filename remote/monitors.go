@@ -1,12 +1,14 @@
 package remote
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
 
+	"godwit/device"
 	"godwit/event"
 	"godwit/fault"
 	"godwit/monitor"
@@ -47,11 +49,8 @@ func showMonitor(m monitor.Monitor, customer int64) any {
 	}
 }
 
-func (d *Door) monitors(customer int64) resource[monitor.Monitor] {
-	return resource[monitor.Monitor]{
-		name: "monitors", schema: numbered(monitor.Schema, customer), page: d.o.Monitors.Page, empty: monitorJSON{},
-		show: func(m monitor.Monitor) any { return showMonitor(m, customer) },
-	}
+func (d *Door) monitors() resource[monitor.Monitor] {
+	return resource[monitor.Monitor]{name: "monitors", schema: monitor.Schema, page: d.o.Monitors.Page, empty: monitorJSON{}, show: showMonitor}
 }
 
 func (d *Door) monitorRoutes() web.Routes {
@@ -61,30 +60,15 @@ func (d *Door) monitorRoutes() web.Routes {
 	return web.Routes{
 		{Path: root + "/monitors", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.summary)}},
 		{Path: root + "/monitors/inventory", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.listMonitors), http.MethodPost: d.writing(d.createMonitor),
+			http.MethodGet: d.reading(listOf(d, d.monitors())), http.MethodPost: d.writing(d.createMonitor),
 		}},
 		{Path: root + "/monitors/inventory/{id}", Methods: map[string]web.Handler{
-			http.MethodGet: d.reading(d.fetchMonitor), http.MethodPut: d.writing(d.updateMonitor), http.MethodDelete: d.writing(d.deleteMonitor),
+			http.MethodGet: d.reading(fetchOf(d, d.monitors(), monitorKey, d.o.Monitors.Get)), http.MethodPut: d.writing(d.updateMonitor),
+			http.MethodDelete: d.writing(deleteOf(monitorKey, d.deleteMonitor)),
 		}},
-		{Path: root + "/monitors/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.exportMonitors)}},
+		{Path: root + "/monitors/bulk", Methods: map[string]web.Handler{http.MethodGet: d.reading(exportOf(d, d.monitors()))}},
 		{Path: root + "/monitors/history/{id}", Methods: map[string]web.Handler{http.MethodGet: d.reading(d.monitorHistory)}},
 	}
-}
-
-func (d *Door) listMonitors(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return listOf(d, w, r, d.monitors(customer), "")
-}
-
-func (d *Door) exportMonitors(w http.ResponseWriter, r *web.Request) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return exportOf(d, w, r, d.monitors(customer), "")
 }
 
 // monitorOf reads what a request says of a monitor.
@@ -103,22 +87,14 @@ func monitorOf(r *web.Request) (monitor.Patch, error) {
 	}, b.err
 }
 
-// monitorKey reads the monitor in the path. What is no number names nothing.
-func monitorKey(r *web.Request) (int64, error) {
-	id, err := strconv.ParseInt(r.Param("id"), 10, 64)
+// monitorKey is the monitor in the path.
+var monitorKey = key[int64]{"id", "id", func(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0, about(fault.New(fault.NotFound, "there is no monitor %.60q: monitors have numbers", r.Param("id")), "id", r.Param("id"))
+		return 0, fault.New(fault.NotFound, "there is no monitor %.60q: monitors have numbers", text)
 	}
 	return id, nil
-}
-
-func (d *Door) writeMonitor(w http.ResponseWriter, r *web.Request, status int, m monitor.Monitor) error {
-	customer, err := d.customer(r.Context(), r.Caller.Account)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, status, showMonitor(m, customer))
-}
+}}
 
 func (d *Door) createMonitor(w http.ResponseWriter, r *web.Request) error {
 	p, err := monitorOf(r)
@@ -129,23 +105,11 @@ func (d *Door) createMonitor(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.writeMonitor(w, r, http.StatusCreated, m)
-}
-
-func (d *Door) fetchMonitor(w http.ResponseWriter, r *web.Request) error {
-	id, err := monitorKey(r)
-	if err != nil {
-		return err
-	}
-	m, err := d.o.Monitors.Get(r.Context(), r.Caller.Account, id)
-	if err != nil {
-		return about(err, "id", id)
-	}
-	return d.writeMonitor(w, r, http.StatusOK, m)
+	return writeOne(d, w, r, http.StatusCreated, d.monitors(), m)
 }
 
 func (d *Door) updateMonitor(w http.ResponseWriter, r *web.Request) error {
-	id, err := monitorKey(r)
+	id, err := monitorKey.of(r)
 	if err != nil {
 		return err
 	}
@@ -157,19 +121,11 @@ func (d *Door) updateMonitor(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return about(err, "id", id)
 	}
-	return d.writeMonitor(w, r, http.StatusOK, m)
+	return writeOne(d, w, r, http.StatusOK, d.monitors(), m)
 }
 
-func (d *Door) deleteMonitor(w http.ResponseWriter, r *web.Request) error {
-	id, err := monitorKey(r)
-	if err != nil {
-		return err
-	}
-	if err := d.o.Monitors.Delete(r.Context(), monitor.By(by(r)), id); err != nil {
-		return about(err, "id", id)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+func (d *Door) deleteMonitor(ctx context.Context, by device.By, id int64) error {
+	return d.o.Monitors.Delete(ctx, monitor.By(by), id)
 }
 
 // A historyJSON is a page of messages. polling_cursor is where the next request
@@ -186,7 +142,7 @@ type historyJSON struct {
 // monitorHistory answers with what a monitor has had to tell. It changes
 // nothing: the client's cursor says what it has.
 func (d *Door) monitorHistory(w http.ResponseWriter, r *web.Request) error {
-	id, err := monitorKey(r)
+	id, err := monitorKey.of(r)
 	if err != nil {
 		return err
 	}

@@ -293,7 +293,7 @@ func (s *Store) follow(ctx context.Context, tx *db.Tx, t Transaction, p proof) e
 		if err := storeOp(ctx, tx, &o); err != nil {
 			return err
 		}
-		return s.recordProof(ctx, tx, "esim_operation."+string(o.Status), o.ID, o.Account, o.data(), p)
+		return s.recordProof(ctx, tx, "esim_operation.unknown", o.ID, o.Account, o.data(), p)
 	}
 	if t.ICCID != "" {
 		o.ICCID = t.ICCID

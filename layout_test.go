@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"rsp", "explain", "jobs"},
 	{"iot"},
 	{"event", "callback", "es2", "trust", "smsc"},
-	{"account", "charge", "once"},
+	{"account", "charge", "once", "monitor"},
 	{"sim", "device"},
 	{"usage", "command", "privacy"},
 	{"bulk"},

@@ -100,6 +100,7 @@ var remoteOperations = managed(slices.Concat(
 		one("PUT", "/jobs/cancel/{job_id}", "CancelJob", "Jobs", "Cancels one job", "rm_job", 200),
 	},
 
+	monitorOperations,
 	resource("Events", "/events", "rm_event", "Event", append(slices.Clone(between), asked...), exported(between...)),
 	extended(slices.Concat(rolloutOperations, ruleOperations, userOperations)),
 ))

@@ -356,12 +356,12 @@ var remoteSchemas = slices.Concat([]Schema{
 		{"description", "maybe text 255", false, ""},
 		{"lifetime_days", "maybe int 1 to 365", false, "365 if not given."},
 	}, Open: true, Extension: true},
-}, remoteLists())
+}, monitorSchemas, remoteLists())
 
 // remoteLists are the pages of each kind of record, and the answers to requests
 // for several of which some were refused.
 func remoteLists() (list []Schema) {
-	for _, name := range []string{"rm_device", "rm_esim", "rm_code", "rm_profile", "rm_transaction", "rm_operation", "rm_job", "rm_event", "rm_rollout", "rm_rule", "rm_type", "rm_user", "rm_api_key"} {
+	for _, name := range []string{"rm_device", "rm_esim", "rm_code", "rm_profile", "rm_transaction", "rm_operation", "rm_job", "rm_monitor", "rm_event", "rm_rollout", "rm_rule", "rm_type", "rm_user", "rm_api_key"} {
 		list = append(list, Schema{Name: name + "s", About: "A page of a list.", Fields: pageOf("list of object " + name)})
 	}
 	list = append(list, Schema{Name: "rm_aliases", About: "A list.", Fields: pageOf("list of object rm_alias"), Extension: true})

@@ -39,6 +39,7 @@ var resources = []Resource{
 	{"Profiles", "Remote Manager: profiles as devices report them, and actions on them."},
 	{"Operations", "Remote Manager: several steps towards one end."},
 	{"Jobs", "Remote Manager: operations and rollouts as jobs of the system."},
+	{"Monitors", "Remote Manager: changes told to servers of the account, or kept for a client to fetch."},
 	{"Events", "Remote Manager: the audit log."},
 	{"Rollouts", "One operation over many devices, in waves."},
 	{"Rules", "Operations that begin by themselves."},

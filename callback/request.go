@@ -93,9 +93,9 @@ func Dialer(o Options) func(ctx context.Context, network, address string) (net.C
 	}
 }
 
-// newClient makes the client for requests to strangers' servers. It follows no
-// redirects and knows no proxy.
-func newClient(o Options) *http.Client {
+// Client returns the client for requests to strangers' servers, by [Dialer]. It
+// follows no redirects and knows no proxy.
+func Client(o Options) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
@@ -156,7 +156,7 @@ func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
 	}
 	answer, err := s.client.Do(req)
 	if err != nil {
-		o.err = inWords(ctx, err)
+		o.err = InWords(ctx, err)
 		o.unheard = !connected.Load()
 		o.again = !errors.Is(err, ssrf.ErrProhibitedIP)
 		return o
@@ -221,8 +221,9 @@ func newRequest(ctx context.Context, d delivery, signing Signing, now time.Time)
 	return req, nil
 }
 
-// inWords says why there was no answer, to the owner of the receiver.
-func inWords(ctx context.Context, err error) string {
+// InWords says why there was no answer to a request of [Client], to the owner of
+// the receiver. It names no URL.
+func InWords(ctx context.Context, err error) string {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause.Error()
 	}

@@ -40,7 +40,7 @@ func New(d *db.DB, o Options) *Sender {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Sender{db: d, options: o, client: newClient(o), wake: make(chan struct{}, 1), poll: poll}
+	return &Sender{db: d, options: o, client: Client(o), wake: make(chan struct{}, 1), poll: poll}
 }
 
 // delivery is what an attempt needs to know of a row.

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +201,19 @@ func TestSeen(t *testing.T) {
 		}
 		if one := status(); one.ConnectionStatus != "connected" || one.FirmwareVersion != "1.2" || *one.Modems[0].SignalStrength != -77 || one.LastUpdate.IsZero() {
 			t.Errorf("%+v", one)
+		}
+		// Of all this the events say what has changed, and nothing of the rest.
+		for range 2 { // the second says nothing new
+			if err := d.Write(t.Context(), func(tx *db.Tx) error { return h.PutFacts(t.Context(), tx, id, Facts{FirmwareVersion: "1.3"}) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var kinds []string
+		for _, e := range h.events(t, string(id)) {
+			kinds = append(kinds, e.Kind)
+		}
+		if want := []string{"device.created", "device.connected", "device.disconnected", "device.connected", "device.reported"}; !slices.Equal(kinds, want) {
+			t.Errorf("events %q, want %q", kinds, want)
 		}
 	})
 }

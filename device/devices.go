@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -388,6 +389,7 @@ func (s *Store) PutFacts(ctx context.Context, tx *db.Tx, id ID, f Facts) error {
 	if err != nil {
 		return fmt.Errorf("read device %s: %w", id, err)
 	}
+	was := d
 	pairs := []struct{ of, to *string }{
 		{&f.FirmwareVersion, &d.FirmwareVersion},
 		{&f.FirmwareStatus, &d.FirmwareStatus},
@@ -425,9 +427,19 @@ func (s *Store) PutFacts(ctx context.Context, tx *db.Tx, id ID, f Facts) error {
 		d.MAC = macText(f.MAC)
 	}
 	now := s.now()
+	changed := !reflect.DeepEqual(d, was)
 	d.LastUpdate = now
 	s.connect(&d, now)
-	return s.storeDevice(ctx, tx, &d, DevicePatch{}, true)
+	if err := s.storeDevice(ctx, tx, &d, DevicePatch{}, true); err != nil {
+		return err
+	}
+	switch {
+	case d.ConnectionStatus != was.ConnectionStatus:
+		return s.record(ctx, tx, event.Event{Kind: "device.connected", Subject: string(d.ID), Account: d.Account, Data: map[string]any{"to": d.ConnectionStatus}})
+	case changed:
+		return s.record(ctx, tx, event.Event{Kind: "device.reported", Subject: string(d.ID), Account: d.Account})
+	}
+	return nil
 }
 
 // connect marks a device as seen.

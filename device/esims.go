@@ -129,6 +129,9 @@ func (s *Store) putESIM(ctx context.Context, tx *db.Tx, by By, id ID, p EIDPatch
 		if _, err := exec(ctx, tx, "move profiles", `update device_profile set device_id = $2 where eid = $1`, string(e.EID), string(id)); err != nil {
 			return err
 		}
+		if err := s.recordProfiles(ctx, tx, "moved", e.EID); err != nil {
+			return err
+		}
 	}
 	kind := "esim.updated"
 	if moved {
@@ -171,6 +174,9 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 		return err
 	}
 	if err := s.EIM.Forget(ctx, tx, eid); err != nil {
+		return err
+	}
+	if err := s.recordProfiles(ctx, tx, "removed", eid); err != nil {
 		return err
 	}
 	for _, statement := range []string{`delete from device_profile where eid = $1`, `delete from esim where eid = $1`} {

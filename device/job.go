@@ -2,8 +2,10 @@ package device
 
 import (
 	"context"
+	"strconv"
 
 	"godwit/db"
+	"godwit/event"
 )
 
 // Types of jobs.
@@ -24,14 +26,25 @@ func scanJob(r db.Row, more ...any) (j Job, err error) {
 // addJob stores a job and returns its number: the moment at which it was
 // submitted, in microseconds, which JSON numbers hold.
 func (s *Store) addJob(ctx context.Context, tx *db.Tx, j Job) (int64, error) {
-	return s.insert(ctx, tx, "job", `insert into device_job (account_sid, type, subject, status, description, created_by, updated_at, job_id, created_at)
+	id, err := s.insert(ctx, tx, "job", `insert into device_job (account_sid, type, subject, status, description, created_by, updated_at, job_id, created_at)
 		values ($1, $2, $3, 'in_progress', $4, $5, $6, $7, $7) on conflict do nothing`,
 		j.Account, j.Type, j.Subject, j.Description, j.CreatedBy, s.now().UnixMicro())
+	if err != nil {
+		return 0, err
+	}
+	return id, s.recordJob(ctx, tx, j.Account, id, JobInProgress)
 }
 
-func (s *Store) endJob(ctx context.Context, tx *db.Tx, id int64, status JobStatus) error {
-	_, err := exec(ctx, tx, "end job", `update device_job set status = $2, updated_at = $3 where job_id = $1 and status = 'in_progress'`, id, string(status), s.now().UnixMicro())
-	return err
+func (s *Store) recordJob(ctx context.Context, tx *db.Tx, account string, id int64, to JobStatus) error {
+	return s.record(ctx, tx, event.Event{Kind: "job." + string(to), Subject: strconv.FormatInt(id, 10), Account: account, Data: map[string]any{"to": to}})
+}
+
+func (s *Store) endJob(ctx context.Context, tx *db.Tx, account string, id int64, status JobStatus) error {
+	n, err := exec(ctx, tx, "end job", `update device_job set status = $2, updated_at = $3 where job_id = $1 and status = 'in_progress'`, id, string(status), s.now().UnixMicro())
+	if err != nil || n == 0 {
+		return err
+	}
+	return s.recordJob(ctx, tx, account, id, status)
 }
 
 // Job returns a job of an account.

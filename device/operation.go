@@ -258,7 +258,7 @@ func (s *Store) endOperation(ctx context.Context, tx *db.Tx, o *Operation, to Op
 	case code == CodeCancelled:
 		status = JobCanceled
 	}
-	if err := s.endJob(ctx, tx, o.JobID, status); err != nil {
+	if err := s.endJob(ctx, tx, o.Account, o.JobID, status); err != nil {
 		return err
 	}
 	return s.itemEnded(ctx, tx, o)
@@ -290,7 +290,10 @@ func (s *Store) follow(ctx context.Context, tx *db.Tx, t Transaction, p proof) e
 	case TxUnknown:
 		// A report may still settle it; if none does, time will.
 		o.MessageCode, o.Message, o.UpdatedAt = t.MessageCode, t.Message, later(s.now(), o.UpdatedAt)
-		return storeOp(ctx, tx, &o)
+		if err := storeOp(ctx, tx, &o); err != nil {
+			return err
+		}
+		return s.recordProof(ctx, tx, "esim_operation.unknown", o.ID, o.Account, o.data(), p)
 	}
 	if t.ICCID != "" {
 		o.ICCID = t.ICCID

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"godwit/db"
+	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
 	"godwit/query"
@@ -35,6 +36,18 @@ func (s *Store) Profile(ctx context.Context, account string, iccid ident.ICCID) 
 		p, err = profileTable.one(ctx, q, `where account_sid = $1 and iccid in (`+in+`) order by created_at limit 1`, append([]any{account}, args...)...)
 		if db.None(err) {
 			return fault.New(fault.NotFound, "no device has reported a profile %s", iccid)
+		}
+		return err
+	})
+	return p, err
+}
+
+// ProfileOn returns a profile of an account on one eSIM.
+func (s *Store) ProfileOn(ctx context.Context, account string, eid ident.EID, iccid ident.ICCID) (p Profile, err error) {
+	err = s.DB.Read(ctx, func(q db.Query) error {
+		p, err = profileOn(ctx, q, eid, iccid)
+		if db.None(err) || err == nil && p.Account != account {
+			return fault.New(fault.NotFound, "eSIM %s has not reported a profile %s", eid, iccid)
 		}
 		return err
 	})
@@ -263,8 +276,22 @@ func (s *Store) changeProfile(ctx context.Context, tx *db.Tx, was Profile, n Rep
 
 func (s *Store) recordProfile(ctx context.Context, tx *db.Tx, what string, one Profile, p proof) error {
 	return s.recordProof(ctx, tx, "esim.profile_"+what, string(one.EID), one.Account, map[string]any{
-		"iccid": one.ICCID, "device_id": one.Device, "status": one.Status(), "carrier": one.Carrier, "type": one.Type,
+		"iccid": one.ICCID, "device_id": one.Device, "id": one.Number, "status": one.Status(), "carrier": one.Carrier, "type": one.Type,
 	}, p)
+}
+
+// recordProfiles records that the same became of all profiles of an eSIM.
+func (s *Store) recordProfiles(ctx context.Context, tx *db.Tx, what string, eid ident.EID) error {
+	all, err := profileTable.all(ctx, tx, `where eid = $1 order by number`, string(eid))
+	if err != nil {
+		return fmt.Errorf("read profiles of %s: %w", eid, err)
+	}
+	for _, one := range all {
+		if err := s.recordProfile(ctx, tx, what, one, proof{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle ends transactions of which nobody could say what became of them and
@@ -321,6 +348,7 @@ const sightingEvery = 30 * time.Second
 
 func (s *Store) seen(ctx context.Context, tx *db.Tx, eids []string, latest map[ident.EID]Sighting) error {
 	byDevice := map[string]Sighting{}
+	var back []string // perhaps disconnected until now
 	var esims [][]any
 	err := db.QueryIn(ctx, tx, `select e.eid, e.device_id, e.seen_at, d.connection_status from esim e join device d on d.device_id = e.device_id where e.eid in ({})`, nil, eids,
 		func(rows *sql.Rows) error {
@@ -335,6 +363,9 @@ func (s *Store) seen(ctx context.Context, tx *db.Tx, eids []string, latest map[i
 				return nil
 			}
 			esims = append(esims, []any{string(eid), one.At.UnixMicro()})
+			if status != "connected" {
+				back = append(back, id)
+			}
 			if one.At.After(byDevice[id].At) {
 				byDevice[id] = one
 			}
@@ -355,8 +386,31 @@ func (s *Store) seen(ctx context.Context, tx *db.Tx, eids []string, latest map[i
 	for i, id := range ids {
 		rows[i] = []any{id, byDevice[id].At.UnixMicro(), byDevice[id].Address}
 	}
+	if err := s.recordConnected(ctx, tx, back); err != nil {
+		return err
+	}
 	_, err = tx.ExecMany(ctx, `update device set seen_at = v.column2, public_ip = case when v.column3 = '' then public_ip else v.column3 end,
 		last_connect = case when connection_status = 'connected' then last_connect else v.column2 end, connection_status = 'connected'
 		from (values {text, bigint, text}) v where device_id = v.column1 and seen_at < v.column2`, nil, rows)
 	return err
+}
+
+// recordConnected records which of the devices were not connected until now.
+// They are few: a device that polls is.
+func (s *Store) recordConnected(ctx context.Context, tx *db.Tx, ids []string) error {
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var events []event.Event
+	if err := db.QueryIn(ctx, tx, `select device_id, account_sid from device where connection_status <> 'connected' and device_id in ({}) order by device_id`+tx.ForUpdate(), nil, ids,
+		func(rows *sql.Rows) error {
+			e := event.Event{Kind: "device.connected", At: s.now(), Data: map[string]any{"to": "connected"}}
+			if err := rows.Scan(&e.Subject, &e.Account); err != nil {
+				return err
+			}
+			events = append(events, e)
+			return nil
+		}); err != nil {
+		return fmt.Errorf("look who was disconnected: %w", err)
+	}
+	return s.Events.AppendMany(ctx, tx, events)
 }

@@ -199,7 +199,7 @@ func (s *Store) moveRollout(ctx context.Context, tx *db.Tx, by By, r *Rollout, t
 	}
 	if to.Final() {
 		status := map[RolloutStatus]JobStatus{RolloutComplete: JobComplete, RolloutCancelled: JobCanceled}[to]
-		if err := s.endJob(ctx, tx, r.JobID, status); err != nil {
+		if err := s.endJob(ctx, tx, r.Account, r.JobID, status); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"godwit/db"
+	"godwit/event"
 	"godwit/jobs"
 )
 
@@ -120,14 +121,20 @@ func (s *Store) expireOp(ctx context.Context, tx *db.Tx, id string) error {
 func (s *Store) silence(ctx context.Context) error {
 	now := s.now()
 	for {
-		var n int64
+		var gone []event.Event
 		err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
-			n, err = exec(ctx, tx, "call devices disconnected", fmt.Sprintf(`update device set connection_status = 'disconnected', last_disconnect = $1,
+			if gone, err = db.All(ctx, tx, func(r db.Row) (event.Event, error) {
+				e := event.Event{Kind: "device.disconnected", At: now, Data: map[string]any{"to": "disconnected", "reason": "no sign of life"}}
+				err := r.Scan(&e.Subject, &e.Account)
+				return e, err
+			}, fmt.Sprintf(`update device set connection_status = 'disconnected', last_disconnect = $1,
 				last_disconnect_reason = 'no sign of life' where device_id in (select device_id from device where connection_status = 'connected' and seen_at < $2
-				order by seen_at limit %d)`, sweepChunk), now.UnixMicro(), now.Add(-s.limits().Silent).UnixMicro())
-			return err
+				order by seen_at limit %d) returning device_id, account_sid`, sweepChunk), now.UnixMicro(), now.Add(-s.limits().Silent).UnixMicro()); err != nil {
+				return fmt.Errorf("call devices disconnected: %w", err)
+			}
+			return s.Events.AppendMany(ctx, tx, gone)
 		})
-		if err != nil || n < sweepChunk {
+		if err != nil || len(gone) < sweepChunk {
 			return err
 		}
 	}

@@ -132,8 +132,9 @@ func (l *Log) newID(ctx context.Context, q db.Query) (int64, error) {
 // A Filter says which events to list. Its zero fields do not matter.
 type Filter struct {
 	Subject, Account, Kind string
-	Before                 int64 // older than this event
-	Limit                  int   // 50 where it is zero
+	Kinds                  []string // any of these, each as LIKE has it: "device.%"
+	Before                 int64    // older than this event
+	Limit                  int      // 50 where it is zero
 }
 
 // List returns events, newest first. For the next page set Before to the ID of
@@ -163,6 +164,14 @@ func (f Filter) where() (where []string, args []any) {
 			args = append(args, c.value)
 			where = append(where, fmt.Sprintf("%s = $%d", c.column, len(args)))
 		}
+	}
+	if len(f.Kinds) > 0 {
+		some := make([]string, len(f.Kinds))
+		for i, kind := range f.Kinds {
+			args = append(args, kind)
+			some[i] = fmt.Sprintf("kind like $%d", len(args))
+		}
+		where = append(where, "("+strings.Join(some, " or ")+")")
 	}
 	return where, args
 }

@@ -320,3 +320,49 @@ func BenchmarkAppend(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// TestAfter goes through events from a place that was kept, some at a time and
+// those of some kinds only, and finds the place where nothing follows.
+func TestAfter(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		l := event.New(d)
+		appendAll(t, d, l, event.Event{Kind: "device.old", Subject: "x", Account: "AC1"})
+		var place event.Place
+		if err := d.Read(t.Context(), func(q db.Query) (err error) {
+			place, err = l.End(t.Context(), q)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 10 {
+			appendAll(t, d, l, event.Event{Kind: []string{"device.a", "esim.b", "sim.c"}[n%3], Subject: fmt.Sprint(n), Account: []string{"AC1", "AC2"}[n/9]})
+		}
+		f := event.Filter{Account: "AC1", Kinds: []string{"device.%", "esim.%"}}
+		var got []string
+		// On PostgreSQL a transaction may be under way elsewhere: until it is over,
+		// nothing newer is seen.
+		for deadline := time.Now().Add(30 * time.Second); len(got) < 6 && time.Now().Before(deadline); {
+			list, next, err := l.After(t.Context(), f, place, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range list {
+				if e.Kind == "device.old" {
+					continue // of the last moment
+				}
+				got = append(got, e.Subject)
+				// From the place of each the rest follows.
+				if rest, _, err := l.After(t.Context(), f, e.Place, 1); err != nil || len(rest) > 0 && rest[0].Subject <= e.Subject {
+					t.Errorf("after %s came %+v, %v", e.Subject, rest, err)
+				}
+			}
+			place = next
+		}
+		if fmt.Sprint(got) != "[0 1 3 4 6 7]" {
+			t.Errorf("got %v", got)
+		}
+		if list, next, err := l.After(t.Context(), f, place, 4); err != nil || len(list) != 0 || next.TX < place.TX {
+			t.Errorf("after the end came %v at %v, %v", list, next, err)
+		}
+	})
+}

@@ -36,7 +36,7 @@ func (l *Log) listen() <-chan struct{} {
 
 // Subscribe returns the events that are recorded from now on (perhaps with some
 // of the last moment), or from after the event with ID after if that is not
-// zero, whichever node records them; none is missed and none comes twice. Subject, Account and Kind of f choose among
+// zero, whichever node records them; none is missed and none comes twice. Subject, Account, Kind and Kinds of f choose among
 // them. The channel is closed when ctx is over; a subscriber that is slow
 // delays only itself.
 //
@@ -45,52 +45,65 @@ func (l *Log) listen() <-chan struct{} {
 // transaction instead, and only as far as no older transaction is
 // under way.
 func (l *Log) Subscribe(ctx context.Context, f Filter, after int64) (<-chan Event, error) {
-	cursor, err := l.start(ctx, after)
+	place, err := l.start(ctx, after)
 	if err != nil {
 		return nil, fmt.Errorf("start feed: %w", err)
 	}
 	out := make(chan Event, feedBatch)
 	go func() {
 		defer close(out)
-		l.feed(ctx, f, cursor, out)
+		l.feed(ctx, f, place, out)
 	}()
 	return out, nil
 }
 
-// A cursor is the place of an event in the order of the feed.
-type cursor struct{ txid, id int64 }
+// A Place is one in the order of the feed: that of an event, or between two. It
+// may be kept and gone on from later. The zero place is before everything.
+type Place struct{ TX, ID int64 }
+
+// End returns the place after which everything comes that is committed from now
+// on, perhaps with some of the last moment.
+func (l *Log) End(ctx context.Context, q db.Query) (p Place, err error) {
+	if l.db.Postgres() {
+		// All that begin from now on.
+		p.ID = 1 << 62
+		err = q.QueryRowContext(ctx, `select pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1`).Scan(&p.TX)
+	} else {
+		err = q.QueryRowContext(ctx, `select coalesce(max(id), 0) from event`).Scan(&p.ID)
+	}
+	if err != nil {
+		return p, fmt.Errorf("find the end of the events: %w", err)
+	}
+	return p, nil
+}
 
 // start finds the place of an event, or of the end of the record.
-func (l *Log) start(ctx context.Context, after int64) (c cursor, err error) {
+func (l *Log) start(ctx context.Context, after int64) (p Place, err error) {
 	err = l.db.Read(ctx, func(q db.Query) error {
 		if after != 0 {
 			// The event itself may have been removed by now: then the
 			// first after it tells the place.
-			err := q.QueryRowContext(ctx, `select txid, id from event where id >= $1 order by id limit 1`, after).Scan(&c.txid, &c.id)
-			if c.id != after {
-				c.id--
+			err := q.QueryRowContext(ctx, `select txid, id from event where id >= $1 order by id limit 1`, after).Scan(&p.TX, &p.ID)
+			if p.ID != after {
+				p.ID--
 			}
 			if !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
 		}
-		if l.db.Postgres() {
-			// All that begin from now on.
-			return q.QueryRowContext(ctx, `select pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1, $1::bigint`, int64(1)<<62).Scan(&c.txid, &c.id)
-		}
-		return q.QueryRowContext(ctx, `select coalesce(max(id), 0) from event`).Scan(&c.id)
+		p, err = l.End(ctx, q)
+		return err
 	})
-	return c, err
+	return p, err
 }
 
-func (l *Log) feed(ctx context.Context, f Filter, c cursor, out chan<- Event) {
-	where, args := f.where()
+func (l *Log) feed(ctx context.Context, f Filter, at Place, out chan<- Event) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	again := 0 // quick looks left
 	for {
 		news := l.listen()
-		events, next, err := l.after(ctx, where, args, c)
+		events, next, err := l.After(ctx, f, at, feedBatch)
 		if ctx.Err() != nil {
 			return
 		}
@@ -99,12 +112,12 @@ func (l *Log) feed(ctx context.Context, f Filter, c cursor, out chan<- Event) {
 		}
 		for _, e := range events {
 			select {
-			case out <- e:
+			case out <- e.Event:
 			case <-ctx.Done():
 				return
 			}
 		}
-		c = next
+		at = next
 		wait := l.poll
 		switch {
 		case len(events) == feedBatch:
@@ -134,23 +147,35 @@ func (l *Log) feed(ctx context.Context, f Filter, c cursor, out chan<- Event) {
 	}
 }
 
-// after reads what follows c, and says where it ends.
-func (l *Log) after(ctx context.Context, where []string, args []any, c cursor) (events []Event, next cursor, err error) {
-	args = append(slices.Clone(args), c.id)
-	where = slices.Clone(where)
+// A Placed is an event with its place in the feed.
+type Placed struct {
+	Event
+	Place Place
+}
+
+// After returns what follows a place, limit events at most, and the place to go
+// on from: that of the last one, or where the looking ended if there are fewer.
+// On PostgreSQL it goes only as far as no older transaction is under way.
+func (l *Log) After(ctx context.Context, f Filter, p Place, limit int) (events []Placed, next Place, err error) {
+	where, args := f.where()
 	order := "id"
-	if l.db.Postgres() {
-		args = append(args, c.txid)
-		where = append(where, fmt.Sprintf("(txid, id) > ($%d, $%d)", len(args), len(args)-1),
-			"txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-		order = "txid, id"
-	} else {
-		where = append(where, fmt.Sprintf("id > $%d", len(args)))
-	}
-	args = append(args, feedBatch)
-	next = c
+	var end Place
 	err = l.db.Read(ctx, func(q db.Query) error {
-		events, next = nil, c
+		// What has ended by now is all to be seen by the statement that follows.
+		if end, err = l.End(ctx, q); err != nil {
+			return err
+		}
+		events = nil
+		where, args := slices.Clone(where), append(slices.Clone(args), p.ID)
+		if l.db.Postgres() {
+			args = append(args, p.TX, end.TX)
+			where = append(where, fmt.Sprintf("(txid, id) > ($%d, $%d) and txid <= $%d and txid > 0", len(args)-1, len(args)-2, len(args)))
+			order = "txid, id"
+		} else {
+			args = append(args, end.ID)
+			where = append(where, fmt.Sprintf("id > $%d and id <= $%d", len(args)-1, len(args)))
+		}
+		args = append(args, limit)
 		rows, err := q.QueryContext(ctx, `select txid, `+columns+` from event where `+strings.Join(where, " and ")+
 			fmt.Sprintf(` order by %s limit $%d`, order, len(args)), args...)
 		if err != nil {
@@ -158,14 +183,24 @@ func (l *Log) after(ctx context.Context, where []string, args []any, c cursor) (
 		}
 		defer rows.Close()
 		for rows.Next() {
-			e, err := scan(rows, &next.txid)
-			if err != nil {
+			var e Placed
+			if e.Event, err = scan(rows, &e.Place.TX); err != nil {
 				return err
 			}
-			next.id = e.ID
+			e.Place.ID = e.ID
 			events = append(events, e)
 		}
 		return rows.Err()
 	})
-	return events, next, err
+	switch {
+	case err != nil:
+		return nil, p, fmt.Errorf("read events after a place: %w", err)
+	case len(events) == limit:
+		next = events[len(events)-1].Place
+	case end.TX == p.TX && end.ID < p.ID:
+		next = p
+	default:
+		next = end // also where p is from beyond: PostgreSQL counts anew after a restore
+	}
+	return events, next, nil
 }

@@ -21,6 +21,7 @@ import (
 	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/monitor"
 	"godwit/web"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	// Packages is the eIM for packages that are no actions on a profile; nil has
 	// them not served.
 	Packages Packages
+	// Monitors tell customers' servers what has changed; nil has them not served.
+	Monitors *monitor.Store
 	Now      func() time.Time // the clock, time.Now if nil
 }
 
@@ -194,7 +197,7 @@ func (d *Door) summary(w http.ResponseWriter, r *web.Request) error {
 
 // routes is the table of the door.
 func (d *Door) routes() web.Routes {
-	all := slices.Concat(d.homeRoutes(), d.deviceRoutes(), d.codeRoutes(), d.esimRoutes(), d.profileRoutes(), d.jobRoutes(), d.extensionRoutes(), d.userRoutes())
+	all := slices.Concat(d.homeRoutes(), d.deviceRoutes(), d.codeRoutes(), d.esimRoutes(), d.profileRoutes(), d.jobRoutes(), d.monitorRoutes(), d.extensionRoutes(), d.userRoutes())
 	for _, r := range all {
 		for method, h := range maps.Clone(r.Methods) {
 			r.Methods[method] = withoutCache(h)

@@ -15,6 +15,7 @@ import (
 	"godwit/event"
 	"godwit/ident"
 	"godwit/jobs"
+	"godwit/monitor"
 	"godwit/remote"
 )
 
@@ -24,6 +25,8 @@ type world struct {
 	db       *db.DB
 	accounts *account.Store
 	devices  *device.Store
+	monitors *monitor.Store
+	events   *event.Log
 	server   *httptest.Server
 	account  account.Account
 	customer int64
@@ -46,7 +49,7 @@ func (w *world) Queue(_ context.Context, _ *db.Tx, task device.Task) error {
 func newWorld(t *testing.T, d *db.DB, options func(*remote.Options)) *world {
 	t.Helper()
 	events := event.New(d)
-	w := &world{db: d, accounts: account.New(d, events)}
+	w := &world{db: d, accounts: account.New(d, events), events: events}
 	queue, err := jobs.New(d)
 	if err != nil {
 		t.Fatal(err)
@@ -68,10 +71,14 @@ func newWorld(t *testing.T, d *db.DB, options func(*remote.Options)) *world {
 		DB: d, Accounts: w.accounts, Devices: w.devices, Events: events,
 		Configuration: func(_ context.Context, eid ident.EID) ([]byte, error) { return []byte(eid), nil },
 	}
+	o.Monitors = newMonitors(d, events)
 	if options != nil {
 		options(&o)
 	}
-	w.server = httptest.NewServer(remote.New(o))
+	door := remote.New(o)
+	w.monitors = o.Monitors
+	w.monitors.Source = door.Monitored()
+	w.server = httptest.NewServer(door)
 	t.Cleanup(w.server.Close)
 	return w
 }

@@ -30,6 +30,7 @@ import (
 	"godwit/event"
 	"godwit/jobs"
 	"godwit/kore"
+	"godwit/monitor"
 	"godwit/once"
 	"godwit/privacy"
 	"godwit/remote"
@@ -97,6 +98,7 @@ type app struct {
 	devices  *device.Store
 	eim      *eim.Server
 	agents   *agentapi.Door
+	monitors *monitor.Store
 	remote   *remote.Door
 	api      http.Handler
 	rsp      []*smdp.Listener
@@ -236,6 +238,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.runCommands(background) })
 	g.Go(func() error { return a.runUsage(background) })
 	g.Go(func() error { return a.eim.Run(background) })
+	g.Go(func() error { return a.monitors.Run(background) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

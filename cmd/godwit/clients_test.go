@@ -57,7 +57,7 @@ func recipes(t *testing.T, document string) (all []recipe) {
 func TestClients(t *testing.T) { runRecipes(t, "clients.md", 8) }
 
 // TestRemoteManagerClients does so with docs/remote-manager.md.
-func TestRemoteManagerClients(t *testing.T) { runRecipes(t, "remote-manager.md", 6) }
+func TestRemoteManagerClients(t *testing.T) { runRecipes(t, "remote-manager.md", 7) }
 
 // runRecipes runs the recipes of a document, each in a folder, a network and a
 // table of hosts of its own, so that it may use the ports and names that the

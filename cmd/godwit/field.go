@@ -8,12 +8,14 @@ import (
 
 	"godwit/account"
 	"godwit/agentapi"
+	"godwit/callback"
 	"godwit/db"
 	"godwit/device"
 	"godwit/eim"
 	"godwit/fault"
 	"godwit/ident"
 	"godwit/iot"
+	"godwit/monitor"
 	"godwit/remote"
 	"godwit/rsp"
 	"godwit/web"
@@ -38,12 +40,16 @@ func (a *app) joinField(ctx context.Context) error {
 		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
 		ESipa: esipaURL(a.settings), Poll: a.settings.Field.PollInterval,
 	})
+	a.monitors = &monitor.Store{
+		DB: a.db, Events: a.events, Client: callback.Client(a.settings.Callbacks), Check: a.calls.Check, Words: callback.InWords,
+	}
 	a.remote = remote.New(remote.Options{
 		DB: a.db, Accounts: a.accounts, Devices: a.devices, Events: a.events,
 		Address: web.Address{URL: a.settings.PublicURL, Proxies: a.settings.Proxies},
 		Rates:   &web.Rates{PerSecond: a.settings.Rate}, Concurrent: a.settings.Concurrent,
-		Configuration: a.configuration, Packages: packages{a.db, a.eim},
+		Configuration: a.configuration, Packages: packages{a.db, a.eim}, Monitors: a.monitors,
 	})
+	a.monitors.Source = a.remote.Monitored()
 	return nil
 }
 

@@ -194,6 +194,12 @@ func (p DevicePatch) apply(d *Device) error {
 	return nil
 }
 
+// HealthUnknown is the health of every device: nothing here judges it.
+const HealthUnknown = "unknown"
+
+// HealthStatuses lists what health_status may be.
+var HealthStatuses = []string{"normal", "warning", "error", HealthUnknown}
+
 // RestrictedStatuses lists what restricted_status may be.
 var RestrictedStatuses = []string{"unrestricted", "restricted", "disabled", "untrusted"}
 
@@ -278,7 +284,7 @@ func scanDevice(r db.Row, more ...any) (d Device, err error) {
 		d.Position = &Position{Longitude: float64(*longitude) / 1e6, Latitude: float64(*latitude) / 1e6}
 	}
 	d.LastConnect, d.LastDisconnect, d.LastUpdate, d.SeenAt = moment(connect), moment(disconnect), moment(update), moment(seen)
-	d.ESIMsReportedAt, d.UpdatedAt, d.CreatedAt = moment(reported), moment(updated), moment(created)
+	d.ESIMsReportedAt, d.UpdatedAt, d.CreatedAt = moment(reported), later(moment(updated), moment(created)), moment(created)
 	return d, nil
 }
 
@@ -320,6 +326,7 @@ func (s *Store) storeDevice(ctx context.Context, tx *db.Tx, d *Device, p DeviceP
 		var created int64
 		created, err = s.insert(ctx, tx, "device", insertDevice, values...)
 		d.CreatedAt = moment(created)
+		d.UpdatedAt = later(d.UpdatedAt, d.CreatedAt)
 	}
 	if err != nil || p.Tags == nil {
 		return err

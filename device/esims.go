@@ -27,7 +27,7 @@ const selectESIM = `select eid, device_id, account_sid, kind, agent_key, reporte
 func scanESIM(r db.Row, more ...any) (e ESIM, err error) {
 	var reported, seen, created, updated int64
 	err = r.Scan(append([]any{&e.EID, &e.Device, &e.Account, &e.Kind, &e.AgentKey, &reported, &seen, &created, &updated}, more...)...)
-	e.ReportedAt, e.SeenAt, e.CreatedAt, e.UpdatedAt = moment(reported), moment(seen), moment(created), moment(updated)
+	e.ReportedAt, e.SeenAt, e.CreatedAt, e.UpdatedAt = moment(reported), moment(seen), moment(created), later(moment(updated), moment(created))
 	return e, err
 }
 
@@ -165,7 +165,8 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 	}
 	t, err := runningTransaction(ctx, tx, eid)
 	if err == nil {
-		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{})
+		// What the device never asked for has not used its activation code up.
+		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{Untouched: t.MessageCode == CodeQueued})
 	}
 	if err != nil && !db.None(err) {
 		return err

@@ -299,7 +299,7 @@ func TestUpdatedIsNotBeforeCreated(t *testing.T) {
 				t.Fatal(err, puts)
 			}
 			read, err := h.Code(t.Context(), h.by.Account, iccid)
-			for _, c := range []Code{puts[0].Code, read} {
+			for _, c := range []Code{puts[0].Item, read} {
 				if err != nil || c.UpdatedAt.Before(c.CreatedAt) {
 					t.Errorf("created %s, updated %s, %v", c.CreatedAt, c.UpdatedAt, err)
 				}

@@ -115,6 +115,9 @@ func (d *Door) updateCode(w http.ResponseWriter, r *web.Request) error {
 	if b.values == nil {
 		b.values = map[string]any{}
 	}
+	if own, err := device.ParseICCID(b.word("iccid")); b.has("iccid") && (err != nil || !device.SameICCID(own, iccid)) {
+		return about(fault.Field("iccid", "is not that of the path"), "iccid", iccid)
+	}
 	b.values["iccid"] = string(iccid)
 	p, context, err := codeOf(b)
 	if err != nil {

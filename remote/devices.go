@@ -346,6 +346,9 @@ func (d *Door) updateDevice(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return concerning{err, context}
 	}
+	if text := b.word("id"); text != "" && !strings.EqualFold(text, string(id)) {
+		return about(fault.Field("id", "is not that of the path"), "id", id)
+	}
 	puts, err := d.o.Devices.PutDevices(r.Context(), by(r), []device.DevicePatch{p}, device.PutOptions{UpdateOnly: only})
 	if err != nil {
 		return err

@@ -489,6 +489,11 @@ func (s *Store) DeleteDevice(ctx context.Context, by By, id ID) error {
 				return err
 			}
 		}
+		if s.Deleted != nil {
+			if err := s.Deleted(ctx, tx, d.ID); err != nil {
+				return err
+			}
+		}
 		return s.record(ctx, tx, event.Event{Kind: "device.deleted", Subject: string(d.ID), Account: d.Account, Data: by.data(nil)})
 	})
 }

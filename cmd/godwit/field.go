@@ -64,6 +64,7 @@ func (a *app) joinField(ctx context.Context) error {
 		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
 		ESipa: esipaURL(a.settings), Poll: a.settings.Field.PollInterval,
 	})
+	a.devices.Deleted = func(ctx context.Context, tx *db.Tx, id device.ID) error { return a.agents.Forget(ctx, tx, string(id)) }
 	a.remote = remote.New(remote.Options{
 		DB: a.db, Accounts: a.accounts, Devices: a.devices, Events: a.events,
 		Address: web.Address{URL: a.settings.PublicURL, Proxies: a.settings.Proxies},

@@ -356,7 +356,7 @@ func (a *agent) assistant(config *iot.EimConfiguration) (*ipa.IPA, error) {
 // them.
 func (a *agent) progress(p ipa.Progress) {
 	a.metrics.step(p)
-	if refused, ok := errors.AsType[*ipa.EsipaError](p.Err); ok && p.Step == ipa.StepPoll && refused.Code == iot.EimEIDNotFound {
+	if refused, ok := errors.AsType[*ipa.ESipaError](p.Err); ok && p.Step == ipa.StepPoll && refused.Code == iot.EimEIDNotFound {
 		// Perhaps the device was deleted. The server says so to the token.
 		a.doubted.Store(true)
 		a.wake()

@@ -189,7 +189,7 @@ func (p *IPA) throughEIM(ctx context.Context, q lpa.Request, t *iot.DownloadTrig
 		q.Address = a.DefaultDP
 	}
 	r, err := p.LPA.Download(ctx, q)
-	_, unrelayed := errors.AsType[*EsipaError](err)
+	_, unrelayed := errors.AsType[*ESipaError](err)
 	if e, ok := errors.AsType[*lpa.ProtocolError](err); ok && e.Status < 500 {
 		unrelayed = true
 	}

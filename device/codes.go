@@ -266,7 +266,7 @@ func (s *Store) settleCode(ctx context.Context, tx *db.Tx, t *Transaction, unrea
 	switch {
 	case t.Status == TxComplete:
 		to = CodeDownloaded
-	case unreached && (t.Status == TxFailed || t.Status == TxUnknown):
+	case t.Status == TxFailed && unreached:
 		to = CodeAvailable
 	}
 	if err := s.moveCode(ctx, tx, c, to, t.ID); err != nil || to != CodeDownloaded || s.ForgetCodes {

@@ -165,8 +165,7 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 	}
 	t, err := runningTransaction(ctx, tx, eid)
 	if err == nil {
-		// What the device never asked for has not used its activation code up.
-		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{Untouched: t.MessageCode == CodeQueued})
+		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{})
 	}
 	if err != nil && !db.None(err) {
 		return err

@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,6 +43,7 @@ type agent struct {
 	kind    string        // of the chip: iot or consumer
 	changed chan struct{} // something happened that facts may show
 	enrol   bool          // the token is no good
+	doubted atomic.Bool   // the token may be no good
 }
 
 func (c Command) open(log *slog.Logger) (a *agent, err error) {
@@ -354,12 +356,22 @@ func (a *agent) assistant(config *iot.EimConfiguration) (*ipa.IPA, error) {
 // them.
 func (a *agent) progress(p ipa.Progress) {
 	a.metrics.step(p)
+	if refused, ok := errors.AsType[*ipa.ESipaError](p.Err); ok && p.Step == ipa.StepPoll && refused.Code == iot.EimEIDNotFound {
+		// Perhaps the device was deleted. The server says so to the token.
+		a.doubted.Store(true)
+		a.wake()
+	}
 	switch p.Step {
 	case ipa.StepPackage, ipa.StepRollback, ipa.StepEnable, ipa.StepFallback, ipa.StepReturn:
-		select {
-		case a.changed <- struct{}{}:
-		default:
-		}
+		a.wake()
+	}
+}
+
+// wake has facts looked at.
+func (a *agent) wake() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
 	}
 }
 

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -134,5 +136,16 @@ func TestPauses(t *testing.T) {
 	}
 	if p := pauseAfter(0, &refusal{Status: 429, Wait: time.Hour}); p < 30*time.Minute {
 		t.Errorf("a server that asks for an hour gets %s", p)
+	}
+}
+
+// TestWrongWayEnds has settings that no time mends: the agent ends, and does not
+// try again.
+func TestWrongWayEnds(t *testing.T) {
+	for _, card := range []string{"usb:1", "at:", "/dev/ttyUSB2"} {
+		c := Command{Server: "https://esim.example.com", Card: card, State: t.TempDir(), Report: time.Hour}
+		if err := c.run(t.Context(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--card") {
+			t.Errorf("%s: %v", card, err)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"godwit/reader"
 )
 
 // Command is the command line; its tags are those of kong.
@@ -84,6 +86,9 @@ func (c *Command) check() error {
 	}
 	if err := c.checkServer(); err != nil {
 		return err
+	}
+	if err := reader.Check(c.Card); err != nil {
+		return fmt.Errorf("--card: %w", err)
 	}
 	if c.InstallCode != "" && c.User != "" {
 		return errors.New("--install-code and --user: one of them vouches for the device")

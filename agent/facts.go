@@ -154,7 +154,7 @@ func (a *agent) reports(ctx context.Context, i *ipa.IPA) error {
 	defer tick.Stop()
 	for {
 		now := a.facts()
-		if time.Since(at) >= a.Report || !same(now, last) {
+		if a.doubted.Swap(false) || time.Since(at) >= a.Report || !same(now, last) {
 			poll, err := a.server.report(ctx, a.memory.Token, now)
 			refused, _ := errors.AsType[*refusal](err)
 			switch {

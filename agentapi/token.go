@@ -54,8 +54,9 @@ func (d *Door) find(ctx context.Context, q db.Query, token string) (a agent, err
 		return a, errToken
 	}
 	hash := hashOf(token)
-	err = q.QueryRowContext(ctx, `select device_id, account_sid, token_hash <> $1 from agent where token_hash = $1 or previous_hash = $1`, hash).
-		Scan(&a.Device, &a.Account, &a.previous)
+	var enrolled int64
+	err = q.QueryRowContext(ctx, `select device_id, account_sid, token_hash <> $1, enrolled_at from agent where token_hash = $1 or previous_hash = $1`, hash).
+		Scan(&a.Device, &a.Account, &a.previous, &enrolled)
 	if errors.Is(err, sql.ErrNoRows) {
 		return a, errToken
 	}
@@ -64,10 +65,19 @@ func (d *Door) find(ctx context.Context, q db.Query, token string) (a agent, err
 	}
 	// Who took the device away took the agent's word with it.
 	err = d.o.Devices.Belongs(ctx, q, a.Account, a.Device)
-	if fault.Is(err, fault.NotFound) {
+	if fault.Is(err, fault.NotFound) || err == nil && enrolled == 0 {
 		return a, fault.New(fault.Unauthorized, "device %s is no longer registered: enrol again with a user's credentials or the install code", a.Device)
 	}
 	return a, err
+}
+
+// Forget ends the tokens of a device that was deleted: one that is registered
+// with its ID later is to prove itself anew.
+func (d *Door) Forget(ctx context.Context, tx *db.Tx, device string) error {
+	if _, err := tx.ExecContext(ctx, `update agent set enrolled_at = 0 where device_id = $1`, device); err != nil {
+		return fmt.Errorf("forget agent of %s: %w", device, err)
+	}
+	return nil
 }
 
 // remote is the address that a request came from, without its port.

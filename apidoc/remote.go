@@ -113,6 +113,7 @@ var (
 	asked = []Field{
 		{"query", "text", false, "Which records; see the page on the query language."},
 		{"orderby", "text", false, "One field, with asc or desc before or after it."},
+		{"order", "text", false, "asc or desc for orderby, or what stands in its place."},
 		{"size", "int", false, "Records in a page, 1 to 1000; 1000 if not given. More are cut to 1000."},
 		{"cursor", "text", false, "Where to go on, as the page before has told; other parameters may be left out then."},
 	}
@@ -133,7 +134,7 @@ var (
 
 // exported are the parameters of a CSV export.
 func exported(more ...Field) []Field {
-	return append(slices.Clone(more), Field{"fields", "text", false, "Columns, divided by commas; all if not given."}, asked[0], asked[1],
+	return append(slices.Clone(more), Field{"fields", "text", false, "Columns, divided by commas; all if not given."}, asked[0], asked[1], asked[2],
 		Field{"size", "int", false, "Rows, 1 to 20000; 20000 if not given."})
 }
 

@@ -46,7 +46,7 @@ const selectCode = `select iccid, account_sid, carrier, normalized_carrier, stat
 func scanCode(r db.Row, more ...any) (c Code, err error) {
 	var created, updated int64
 	err = r.Scan(append([]any{&c.ICCID, &c.Account, &c.Carrier, &c.NormalizedCarrier, &c.Status, &c.Confirmation, &c.Device, &c.EID, &created, &updated}, more...)...)
-	c.CreatedAt, c.UpdatedAt = moment(created), moment(updated)
+	c.CreatedAt, c.UpdatedAt = moment(created), later(moment(updated), moment(created))
 	return c, err
 }
 
@@ -168,6 +168,7 @@ func (s *Store) storeCode(ctx context.Context, tx *db.Tx, c *Code, sec secrets, 
 		normalized_folded, secret, confirmation, status, updated_at, tx, device_id, eid, ended_at, created_at)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null, '', '', 0, $12) on conflict do nothing`, args...)
 	c.CreatedAt = moment(at)
+	c.UpdatedAt = later(c.UpdatedAt, c.CreatedAt)
 	return err
 }
 

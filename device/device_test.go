@@ -299,6 +299,29 @@ func (h *house) nowhere(t *testing.T, secret string) {
 	}
 }
 
+// TestUpdatedIsNotBeforeCreated has a clock that stands still: places in lists go
+// on ahead of it.
+func TestUpdatedIsNotBeforeCreated(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		now := h.clock()
+		h.Now = func() time.Time { return now }
+		for i := range 3 {
+			iccid := numberedICCID(t, i)
+			puts, err := h.PutCodes(t.Context(), h.by, []CodePatch{{ICCID: iccid, Carrier: ptr("N"), ActivationCode: db.Secret("1$a.b$C")}}, false)
+			if err != nil || puts[0].Err != nil {
+				t.Fatal(err, puts)
+			}
+			read, err := h.Code(t.Context(), h.by.Account, iccid)
+			for _, c := range []Code{puts[0].Item, read} {
+				if err != nil || c.UpdatedAt.Before(c.CreatedAt) {
+					t.Errorf("created %s, updated %s, %v", c.CreatedAt, c.UpdatedAt, err)
+				}
+			}
+		}
+	})
+}
+
 func TestMatchingKey(t *testing.T) {
 	for _, c := range []struct {
 		a, b string

@@ -195,6 +195,12 @@ func (p DevicePatch) apply(d *Device) error {
 	return nil
 }
 
+// HealthUnknown is the health of every device: nothing here judges it.
+const HealthUnknown = "unknown"
+
+// HealthStatuses lists what health_status may be.
+var HealthStatuses = []string{"normal", "warning", "error", HealthUnknown}
+
 // RestrictedStatuses lists what restricted_status may be.
 var RestrictedStatuses = []string{"unrestricted", "restricted", "disabled", "untrusted"}
 
@@ -279,7 +285,7 @@ func scanDevice(r db.Row, more ...any) (d Device, err error) {
 		d.Position = &Position{Longitude: float64(*longitude) / 1e6, Latitude: float64(*latitude) / 1e6}
 	}
 	d.LastConnect, d.LastDisconnect, d.LastUpdate, d.SeenAt = moment(connect), moment(disconnect), moment(update), moment(seen)
-	d.ESIMsReportedAt, d.UpdatedAt, d.CreatedAt = moment(reported), moment(updated), moment(created)
+	d.ESIMsReportedAt, d.UpdatedAt, d.CreatedAt = moment(reported), later(moment(updated), moment(created)), moment(created)
 	return d, nil
 }
 
@@ -321,6 +327,7 @@ func (s *Store) storeDevice(ctx context.Context, tx *db.Tx, d *Device, p DeviceP
 		var created int64
 		created, err = s.insert(ctx, tx, "device", insertDevice, values...)
 		d.CreatedAt = moment(created)
+		d.UpdatedAt = later(d.UpdatedAt, d.CreatedAt)
 	}
 	if err != nil || p.Tags == nil {
 		return err
@@ -491,6 +498,11 @@ func (s *Store) DeleteDevice(ctx context.Context, by By, id ID) error {
 		}
 		for _, statement := range []string{`delete from device_tag where device_id = $1`, `delete from device where device_id = $1`} {
 			if _, err := exec(ctx, tx, "delete device", statement, string(d.ID)); err != nil {
+				return err
+			}
+		}
+		if s.Deleted != nil {
+			if err := s.Deleted(ctx, tx, d.ID); err != nil {
 				return err
 			}
 		}

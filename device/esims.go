@@ -27,7 +27,7 @@ const selectESIM = `select eid, device_id, account_sid, kind, agent_key, reporte
 func scanESIM(r db.Row, more ...any) (e ESIM, err error) {
 	var reported, seen, created, updated int64
 	err = r.Scan(append([]any{&e.EID, &e.Device, &e.Account, &e.Kind, &e.AgentKey, &reported, &seen, &created, &updated}, more...)...)
-	e.ReportedAt, e.SeenAt, e.CreatedAt, e.UpdatedAt = moment(reported), moment(seen), moment(created), moment(updated)
+	e.ReportedAt, e.SeenAt, e.CreatedAt, e.UpdatedAt = moment(reported), moment(seen), moment(created), later(moment(updated), moment(created))
 	return e, err
 }
 

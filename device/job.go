@@ -19,7 +19,7 @@ const selectJob = `select job_id, account_sid, type, subject, status, descriptio
 func scanJob(r db.Row, more ...any) (j Job, err error) {
 	var created, updated int64
 	err = r.Scan(append([]any{&j.ID, &j.Account, &j.Type, &j.Subject, &j.Status, &j.Description, &j.CreatedBy, &created, &updated}, more...)...)
-	j.CreatedAt, j.UpdatedAt = moment(created), moment(updated)
+	j.CreatedAt, j.UpdatedAt = moment(created), later(moment(updated), moment(created))
 	return j, err
 }
 

@@ -35,7 +35,7 @@ func scanOp(r db.Row, more ...any) (o Operation, err error) {
 		&o.ID, &o.Account, &o.Work, &o.Status, &o.Device, &o.EID, &o.Carrier, &o.ICCID, &o.wanted, &o.DownloadTx, &o.EnableTx, &o.JobID, &o.Cause, &o.CauseID,
 		&o.Rollout, &o.RetryOf, &o.CreatedBy, &o.Source, &o.MessageCode, &o.Message, &step, &deadline, &created, &updated,
 	}, more...)...)
-	o.stepDeadline, o.deadline, o.CreatedAt, o.UpdatedAt = moment(step), moment(deadline), moment(created), moment(updated)
+	o.stepDeadline, o.deadline, o.CreatedAt, o.UpdatedAt = moment(step), moment(deadline), moment(created), later(moment(updated), moment(created))
 	return o, err
 }
 
@@ -98,6 +98,7 @@ func (s *Store) begin(ctx context.Context, tx *db.Tx, by By, order Order) (Opera
 		return o, err
 	}
 	o.CreatedAt = moment(created)
+	o.UpdatedAt = later(o.UpdatedAt, o.CreatedAt)
 	if err := s.record(ctx, tx, event.Event{Kind: "esim_operation." + string(o.Status), Subject: o.ID, Account: o.Account, Data: by.data(o.data())}); err != nil {
 		return o, err
 	}

@@ -24,7 +24,7 @@ func scanProfile(r db.Row, more ...any) (p Profile, err error) {
 	err = r.Scan(append([]any{
 		&p.ICCID, &p.EID, &p.Device, &p.Account, &p.Number, &p.Carrier, &p.NormalizedCarrier, &p.CodeCarrier, &p.Name, &status, &p.Type, &created, &updated,
 	}, more...)...)
-	p.Active, p.CreatedAt, p.UpdatedAt = status == active, moment(created), moment(updated)
+	p.Active, p.CreatedAt, p.UpdatedAt = status == active, moment(created), later(moment(updated), moment(created))
 	return p, err
 }
 
@@ -223,6 +223,7 @@ func (s *Store) addProfile(ctx context.Context, tx *db.Tx, e ESIM, n Reported, k
 		return one, err
 	}
 	one.CreatedAt = moment(created)
+	one.UpdatedAt = later(one.UpdatedAt, one.CreatedAt)
 	return one, s.recordProfile(ctx, tx, "added", one, p)
 }
 

@@ -51,7 +51,7 @@ func scanRollout(r db.Row, more ...any) (o Rollout, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.askedAt, o.CreatedAt, o.UpdatedAt = moment(asked), moment(created), moment(updated)
+	o.askedAt, o.CreatedAt, o.UpdatedAt = moment(asked), moment(created), later(moment(updated), moment(created))
 	if err := json.Unmarshal([]byte(waves), &o.Waves); err != nil {
 		return o, fmt.Errorf("read waves of %s: %w", o.ID, err)
 	}
@@ -176,6 +176,7 @@ func (s *Store) StartRollout(ctx context.Context, by By, o RolloutOrder) (Rollou
 			return err
 		}
 		r.CreatedAt = moment(created)
+		r.UpdatedAt = later(r.UpdatedAt, r.CreatedAt)
 		if err := s.record(ctx, tx, event.Event{Kind: "esim_rollout." + string(r.Status), Subject: r.ID, Account: r.Account, Data: by.data(map[string]any{
 			"to": r.Status, "operation": r.Work, "carrier": r.Carrier, "query": r.Query, "waves": r.Waves, "failure_rate": r.FailureRate, "job_id": r.JobID,
 		})}); err != nil {

@@ -25,7 +25,7 @@ func scanRule(r db.Row, more ...any) (u Rule, err error) {
 		&u.ID, &u.Account, &u.Cause, &u.Name, &u.Enabled, &u.OnFirst, &u.OnLost, &u.Group, &u.Type, &u.Work, &u.Carrier, &u.scanned, &at, &u.CreatedBy,
 		&created, &updated,
 	}, more...)...)
-	u.scanAt, u.CreatedAt, u.UpdatedAt = moment(at), moment(created), moment(updated)
+	u.scanAt, u.CreatedAt, u.UpdatedAt = moment(at), moment(created), later(moment(updated), moment(created))
 	return u, err
 }
 
@@ -110,6 +110,7 @@ func (s *Store) storeRule(ctx context.Context, tx *db.Tx, by By, u *Rule, was Ru
 			return err
 		}
 		u.CreatedAt = moment(created)
+		u.UpdatedAt = later(u.UpdatedAt, u.CreatedAt)
 	} else {
 		u.CreatedAt, u.CreatedBy = was.CreatedAt, was.CreatedBy
 		if _, err := exec(ctx, tx, "store rule", `update esim_rule set cause = $2, name = $3, name_folded = $4, enabled = $5, on_first = $6, on_lost = $7, group_path = $8,

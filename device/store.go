@@ -165,6 +165,9 @@ type Store struct {
 	// in the profile, and may activate another one instead.
 	ForgetCodes bool
 
+	// Deleted hears of a device that goes, in the transaction; nil is nobody.
+	Deleted func(ctx context.Context, tx *db.Tx, id ID) error
+
 	Now func() time.Time // the clock, time.Now if nil
 
 	numbers numbers

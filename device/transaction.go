@@ -41,7 +41,7 @@ func scanTx(r db.Row, more ...any) (t Transaction, err error) {
 		&t.ID, &t.Account, &t.Action, &t.Status, &t.Device, &t.EID, &t.ICCID, &t.MessageCode, &t.Message, &t.Operation, &t.codeICCID, &t.codeCarrier,
 		&t.reached, &t.CreatedBy, &t.Source, &deadline, &created, &updated,
 	}, more...)...)
-	t.deadline, t.CreatedAt, t.UpdatedAt = moment(deadline), moment(created), moment(updated)
+	t.deadline, t.CreatedAt, t.UpdatedAt = moment(deadline), moment(created), later(moment(updated), moment(created))
 	return t, err
 }
 
@@ -260,7 +260,7 @@ func (s *Store) insertTx(ctx context.Context, tx *db.Tx, t *Transaction, now tim
 	if err != nil {
 		return err
 	}
-	t.CreatedAt, t.UpdatedAt = moment(created), now
+	t.CreatedAt, t.UpdatedAt = moment(created), later(now, moment(created))
 	return s.record(ctx, tx, event.Event{Kind: "esim_transaction." + string(t.Status), Subject: t.ID, Account: t.Account, Data: By{User: t.CreatedBy, Source: t.Source}.data(t.data())})
 }
 

@@ -338,6 +338,9 @@ func softwareEUICC(t *testing.T, d *db.DB, json bool) {
 	if o := w.outcome(download); o.Stage != Done || o.ICCID != iccid || o.Witness != ByEUICC {
 		t.Fatalf("download: %+v", o)
 	}
+	if heard := w.heard(download); len(heard) != 2 || heard[1] != downloading {
+		t.Errorf("while the download was under way %q was told", heard)
+	}
 	w.works(func() bool {
 		info, _, err := p.server.Profile(t.Context(), iccid)
 		if err != nil {

@@ -214,7 +214,12 @@ func failureReason(f *rsp.Failure) (reason, message string) {
 		message = "the SM-DP+ refused with " + f.StatusCode.String()
 	}
 	switch f.StatusCode {
-	case rsp.StatusCode{Subject: "8.8", Reason: "5.1"}, rsp.DSInaccessible: // what an IPA says in an SM-DP+'s place
+	case rsp.StatusCode{Subject: "8.8", Reason: "5.1"}: // what an IPA says in an SM-DP+'s place
+		if message = "the device could not reach the SM-DP+"; f.Message != "" {
+			message += ": " + f.Message
+		}
+		return "smdp_unreachable", message
+	case rsp.DSInaccessible:
 		return "smdp_unreachable", message
 	case rsp.MatchingIDRefused, rsp.EIDMismatch, rsp.NotReleased, rsp.AddressRefused:
 		return "code_invalid", message

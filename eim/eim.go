@@ -54,7 +54,8 @@ type Config struct {
 
 	Jobs *jobs.Queue // delivers notifications; Open registers the kind
 
-	// Outcome hears how a task ended, once; of an enabling that was done, besides,
+	// Outcome hears that the IPA has a task (Sent; of a download through the eIM once
+	// more, "downloading"), and how it ended, once; of an enabling that was done, besides,
 	// that the device has undone it (Failed, "rolled_back"). Inventory hears what an eUICC says that
 	// it holds, both in the transaction that stores it. Seen hears who has
 	// polled, in batches.
@@ -72,12 +73,12 @@ type Config struct {
 	Now func() time.Time // nil means time.Now
 }
 
-// An Outcome is how a task ended.
+// An Outcome is how a task stands.
 type Outcome struct {
 	TaskID  string
 	EID     ident.EID
 	Kind    Kind
-	Stage   Stage // an end
+	Stage   Stage // Sent, or an end
 	ICCID   ident.ICCID
 	Code    int64  // the eUICC's result, 0 for success
 	Reason  string // a short code, one of the reasons

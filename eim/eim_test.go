@@ -141,6 +141,9 @@ func TestTasksOfEveryKind(t *testing.T) {
 			if len(o.Evidence) == 0 {
 				t.Errorf("%s: no evidence", c.task.Kind)
 			}
+			if heard := w.heard(id); len(heard) != 1 || heard[0] != "" {
+				t.Errorf("%s: while it was under way %q was told", c.task.Kind, heard)
+			}
 			v.eim = key // "other" is not this eIM
 		}
 		// The eUICC's own profiles are what the last list says.

@@ -80,6 +80,10 @@ func (s *Server) keep(ctx context.Context, tx *db.Tx, eid ident.EID, taskID stri
 // after the task was reported as done: the eUICC's later word counts.
 const rolledBack = "rolled_back"
 
+// downloading is the reason of a download that is under way, once the SM-DP+ has
+// offered the profile.
+const downloading = "downloading"
+
 // An ending is how a task ends.
 type ending struct {
 	code     int64
@@ -116,7 +120,8 @@ func (s *Server) finish(ctx context.Context, tx *db.Tx, t *task, a action, o end
 	return s.tell(ctx, tx, t, to, o)
 }
 
-// tell reports how a task has ended to whoever wanted it.
+// tell reports to whoever wanted a task how it stands: that the IPA has it, or how
+// it has ended.
 func (s *Server) tell(ctx context.Context, tx *db.Tx, t *task, to Stage, o ending) error {
 	if t.own || s.cfg.Outcome == nil {
 		return nil

@@ -205,7 +205,8 @@ func (s *Server) dispatch(ctx context.Context, tx *db.Tx, e *euicc, t *task, now
 	if err != nil {
 		return nil, fmt.Errorf("store package of task %s: %w", t.id, err)
 	}
-	return octets, nil
+	t.stage = Sent
+	return octets, s.tell(ctx, tx, t, Sent, ending{})
 }
 
 // timeOut ends a task whose time is over.

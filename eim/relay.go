@@ -332,7 +332,10 @@ func (s *Server) offered(ctx context.Context, t *task, out *iot.AuthenticateClie
 	err = s.db.Write(ctx, func(tx *db.Tx) error {
 		_, err := tx.ExecContext(ctx, `update eim_session set iccid = $2, bound_key = $3, hashed = $4 where id = $1`,
 			out.TransactionID.String(), string(iccid), orNull(signed.OneTimeKey), orNull(out.HashedCode))
-		return err
+		if err != nil || t == nil {
+			return err
+		}
+		return s.tell(ctx, tx, t, Sent, ending{reason: downloading})
 	})
 	if err != nil {
 		return fmt.Errorf("store session %s: %w", out.TransactionID, err)

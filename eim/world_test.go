@@ -87,7 +87,8 @@ type world struct {
 	json   bool
 
 	mu          sync.Mutex
-	outcomes    []Outcome
+	outcomes    []Outcome // ends
+	underWay    []Outcome // the others
 	inventories []Inventory
 	sightings   []Sighting
 	failing     bool // Outcome fails
@@ -112,6 +113,10 @@ func newWorld(t testing.TB, d *db.DB, change ...func(*Config)) *world {
 			tx.AfterCommit(func() {
 				w.mu.Lock()
 				defer w.mu.Unlock()
+				if o.Stage == Sent {
+					w.underWay = append(w.underWay, o)
+					return
+				}
 				w.outcomes = append(w.outcomes, o)
 			})
 			return nil
@@ -195,6 +200,18 @@ func (w *world) outcomesOf(id string) (list []Outcome) {
 	for _, o := range w.outcomes {
 		if o.TaskID == id {
 			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// heard is what was told of a task while it was under way, as reasons.
+func (w *world) heard(id string) (list []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.underWay {
+		if o.TaskID == id {
+			list = append(list, o.Reason)
 		}
 	}
 	return list

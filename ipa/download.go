@@ -167,10 +167,36 @@ func (p *IPA) fetch(ctx context.Context, t *iot.DownloadTrigger) error {
 		return p.installed(t, r)
 	}
 	r, err := p.LPA.Download(ctx, q)
+	if errors.Is(err, lpa.ErrNoCode) && q.Relay == nil && t.SMDS == nil {
+		r, err = p.throughEIM(ctx, q, t)
+	}
 	if err == nil {
 		err = r.NotifyError // of installed, not of notifications
 	}
 	return err
+}
+
+// throughEIM downloads once more, through the eIM: the trigger has no place for a
+// confirmation code, but an eIM that was given one answers for the device. That
+// an eIM relays nothing leaves the download without its code.
+func (p *IPA) throughEIM(ctx context.Context, q lpa.Request, t *iot.DownloadTrigger) (*lpa.Result, error) {
+	q.Relay = &relay{p.ESipa, t.TransactionID}
+	if q.Address == "" {
+		a, err := p.LPA.Chip.Addresses()
+		if err != nil {
+			return nil, err
+		}
+		q.Address = a.DefaultDP
+	}
+	r, err := p.LPA.Download(ctx, q)
+	_, unrelayed := errors.AsType[*ESipaError](err)
+	if e, ok := errors.AsType[*lpa.ProtocolError](err); ok && e.Status < 500 {
+		unrelayed = true
+	}
+	if unrelayed {
+		return nil, lpa.ErrNoCode
+	}
+	return r, err
 }
 
 // source turns a trigger into a request.

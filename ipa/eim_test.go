@@ -34,6 +34,8 @@ type scriptedEIM struct {
 	unknown   bool                  // the EID
 	deaf      bool                  // acknowledges nothing
 	stuck     bool                  // hands out the same package for ever
+	codeless  bool                  // nobody gave it the confirmation code
+	unrelayed bool                  // it takes no part in downloads
 	keepsCode bool                  // download data stay here: ctxParams1 comes from the eIM
 	binding   map[string]int        // how often each was used
 	lose      func(after bool) bool // loses requests, or answers
@@ -272,6 +274,9 @@ func (e *scriptedEIM) relay(q any) (any, error) {
 	e.w.dp.mu.Unlock()
 	switch q := q.(type) {
 	case *iot.InitiateAuthenticationRequest:
+		if e.unrelayed {
+			return &iot.InitiateAuthenticationResponse{Refused: iot.Refused{Error: iot.RelayUndefined}}, nil
+		}
 		p, f, err := relayed[rsp.InitiateAuthenticationResponse](e, &rsp.InitiateAuthenticationRequest{
 			SMDPAddress: dpAddress, EUICCChallenge: q.EUICCChallenge, EUICCInfo1: q.EUICCInfo1,
 		})
@@ -296,7 +301,7 @@ func (e *scriptedEIM) relay(q any) (any, error) {
 		if e.keepsCode {
 			a.ProfileMetadata = nil
 		}
-		if code != "" {
+		if code != "" && !e.codeless {
 			hash := rsp.HashCodeForRun(rsp.HashCode(code), q.TransactionID)
 			a.HashedCode = hash[:]
 		}

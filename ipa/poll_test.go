@@ -202,6 +202,8 @@ func TestDownloads(t *testing.T) {
 			w.dp.code = "4711"
 			w.device.ConfirmationCode = func(context.Context, *lpa.Offer) (string, error) { return "4711", nil }
 		}, false},
+		{"the eIM alone has the confirmation code", code, func(w *world) { w.dp.code = "4711" }, false},
+		{"the same at the default SM-DP+", iot.DownloadTrigger{DefaultDP: true}, func(w *world) { w.dp.code = "4711" }, false},
 		{"indirect", code, func(w *world) { w.device.Indirect = true }, true},
 		{"indirect, JSON", code, func(w *world) { w.device.Indirect, w.device.ESipa.JSON = true, true }, true},
 		{"indirect, default SM-DP+", iot.DownloadTrigger{DefaultDP: true}, func(w *world) { w.device.Indirect = true }, true},
@@ -256,7 +258,9 @@ func TestDownloadRefused(t *testing.T) {
 	}{
 		{"used", code, func(w *world) { w.dp.used = true }, rsp.MatchingIDRefused},
 		{"used, indirect", code, func(w *world) { w.dp.used, w.device.Indirect = true, true }, rsp.MatchingIDRefused},
-		{"no confirmation code", code, func(w *world) { w.dp.code = "4711" }, rsp.CodeMissing},
+		{"no confirmation code", code, func(w *world) { w.dp.code, w.eim.codeless = "4711", true }, rsp.CodeMissing},
+		{"no confirmation code, indirect", code, func(w *world) { w.dp.code, w.eim.codeless, w.device.Indirect = "4711", true, true }, rsp.CodeMissing},
+		{"no confirmation code, and an eIM that relays nothing", code, func(w *world) { w.dp.code, w.eim.unrelayed = "4711", true }, rsp.CodeMissing},
 		{"no activation code", iot.DownloadTrigger{ActivationCode: "nonsense"}, func(*world) {}, rsp.ExecutionFailed},
 		{"unknown there", code, func(w *world) {
 			w.dp.refuse = map[string]rsp.StatusCode{rsp.FnInitiateAuthentication: rsp.AddressRefused}

@@ -35,9 +35,9 @@ type Card interface {
 //	                     the modem's own word is wrong, ?baud=9600 for real wires
 //	exec:PROGRAM ARGS    a program that answers lpac's stdio APDU protocol
 func Open(name string) (Card, error) {
-	kind, rest, found := strings.Cut(name, ":")
-	if !found {
-		return nil, fmt.Errorf("card %q: it is euicc:DIR, pcsc:READER, at:DEVICE or exec:PROGRAM", name)
+	kind, rest, port, err := parse(name)
+	if err != nil {
+		return nil, err
 	}
 	switch kind {
 	case "euicc":
@@ -45,15 +45,32 @@ func Open(name string) (Card, error) {
 	case "pcsc":
 		return OpenPCSC(PCSCSocket(), rest)
 	case "at":
-		m, err := parsePort(rest)
-		if err != nil {
-			return nil, fmt.Errorf("card %q: %w", name, err)
-		}
-		return OpenModem(m)
-	case "exec":
-		return Exec(strings.Fields(rest))
+		return OpenModem(port)
 	}
-	return nil, fmt.Errorf("card %q: there is no way called %q; it is euicc, pcsc, at or exec", name, kind)
+	return Exec(strings.Fields(rest))
+}
+
+// Check finds what is wrong with a name. What the name leads to is not touched.
+func Check(name string) error {
+	_, _, _, err := parse(name)
+	return err
+}
+
+func parse(name string) (kind, rest string, port Port, err error) {
+	kind, rest, found := strings.Cut(name, ":")
+	switch {
+	case !found:
+		return "", "", port, fmt.Errorf("card %q: it is euicc:DIR, pcsc:READER, at:DEVICE or exec:PROGRAM", name)
+	case kind == "at":
+		if port, err = parsePort(rest); err != nil {
+			return "", "", port, fmt.Errorf("card %q: %w", name, err)
+		}
+	case (kind == "euicc" || kind == "exec") && strings.TrimSpace(rest) == "":
+		return "", "", port, fmt.Errorf("card %q: what follows the colon is missing", name)
+	case kind != "euicc" && kind != "pcsc" && kind != "exec":
+		return "", "", port, fmt.Errorf("card %q: there is no way called %q; it is euicc, pcsc, at or exec", name, kind)
+	}
+	return kind, rest, port, nil
 }
 
 // parsePort reads DEVICE[?mode=…&baud=…].

@@ -80,6 +80,16 @@ func (w *world) register(t *testing.T, count int) {
 	}
 }
 
+// TestNotUTF8 sends names that are no text: they are not stored as something else.
+func TestNotUTF8(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	for _, body := range []string{"{\"mac\": \"0004F3000001\", \"name\": \"\xc3\x28\"}", "\xff\xfe{}"} {
+		if a, content := w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", body); a.StatusCode != http.StatusBadRequest || !strings.Contains(content, "UTF-8") {
+			t.Errorf("%q: %d %s", body, a.StatusCode, content)
+		}
+	}
+}
+
 // TestPaging goes on by next_uri and by the cursor with the same parameters, while
 // devices come and go.
 func TestPaging(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"godwit/fault"
 	"godwit/web"
@@ -31,6 +32,9 @@ func readBodies(r *web.Request) (list []*body, array bool, err error) {
 	content = bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\xEF\xBB\xBF")))
 	if len(content) == 0 {
 		return nil, false, fault.New(fault.Invalid, "the request has no body: send a JSON object")
+	}
+	if !utf8.Valid(content) {
+		return nil, false, fault.New(fault.Invalid, "the request body is not text in UTF-8")
 	}
 	in := json.NewDecoder(bytes.NewReader(content))
 	in.UseNumber() // or large integers would lose digits

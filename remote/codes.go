@@ -60,6 +60,8 @@ func codeOf(b *body) (p device.CodePatch, context map[string]any, err error) {
 	p = device.CodePatch{ICCID: ident.ICCID(iccid), Carrier: b.text("carrier")}
 	if code := b.word("activation_code"); code != "" {
 		p.ActivationCode = db.Secret(code)
+	} else if b.has("activation_code") && !b.loose { // an empty value of CSV is an absent one
+		b.fail("activation_code", "must not be empty")
 	}
 	if code := b.word("confirmation_code"); code != "" {
 		p.ConfirmationCode = db.Secret(code)
@@ -112,6 +114,9 @@ func (d *Door) updateCode(w http.ResponseWriter, r *web.Request) error {
 	}
 	if b.values == nil {
 		b.values = map[string]any{}
+	}
+	if own, err := device.ParseICCID(b.word("iccid")); b.has("iccid") && (err != nil || !device.SameICCID(own, iccid)) {
+		return about(fault.Field("iccid", "is not that of the path"), "iccid", iccid)
 	}
 	b.values["iccid"] = string(iccid)
 	p, context, err := codeOf(b)

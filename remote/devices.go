@@ -18,7 +18,8 @@ import (
 	"godwit/web"
 )
 
-// A deviceJSON is a device. Absent values are left out.
+// A deviceJSON is a device. Absent values are left out; three are always: see
+// [device.DeviceSchema].
 type deviceJSON struct {
 	ID                   string     `json:"id"`
 	Name                 string     `json:"name,omitempty"`
@@ -33,7 +34,11 @@ type deviceJSON struct {
 	Position             *pointJSON `json:"geoposition,omitempty"`
 	RestrictedStatus     string     `json:"restricted_status,omitempty"`
 	MaintenanceMode      string     `json:"maintenance_mode,omitempty"`
+	InMaintenanceWindow  string     `json:"in_maintenance_window,omitempty"`
 	ConnectionStatus     string     `json:"connection_status"`
+	Authenticated        *bool      `json:"authenticated_connection,omitempty"`
+	HealthStatus         string     `json:"health_status"`
+	Alerts               *int64     `json:"alerts,omitempty"`
 	FirmwareVersion      string     `json:"firmware_version,omitempty"`
 	FirmwareStatus       string     `json:"firmware_status,omitempty"`
 	MAC                  string     `json:"mac,omitempty"`
@@ -79,6 +84,7 @@ func showDevice(x device.Device, customer int64) any {
 	out := deviceJSON{
 		ID: string(x.ID), Name: x.Name, Description: x.Description, Contact: x.Contact, Location: x.Location, Notes: x.Notes, Group: x.Group, Tags: x.Tags,
 		Type: x.Type, VendorID: x.VendorID, RestrictedStatus: x.RestrictedStatus, MaintenanceMode: x.MaintenanceMode, ConnectionStatus: x.ConnectionStatus,
+		HealthStatus:    device.HealthUnknown,
 		FirmwareVersion: x.FirmwareVersion, FirmwareStatus: x.FirmwareStatus, MAC: x.MAC, SerialNumber: x.SerialNumber, SKU: x.SKU, ProductID: x.ProductID,
 		IP: x.IP, PublicIP: x.PublicIP, Address: x.Address, PhoneNumber: x.PhoneNumber,
 		Registration: at(x.CreatedAt), LastConnect: at(x.LastConnect), LastDisconnect: at(x.LastDisconnect), LastDisconnectReason: x.LastDisconnectReason,
@@ -339,6 +345,9 @@ func (d *Door) updateDevice(w http.ResponseWriter, r *web.Request) error {
 	p, context, err := patchOf(b, id)
 	if err != nil {
 		return concerning{err, context}
+	}
+	if text := b.word("id"); text != "" && !strings.EqualFold(text, string(id)) {
+		return about(fault.Field("id", "is not that of the path"), "id", id)
 	}
 	puts, err := d.o.Devices.PutDevices(r.Context(), by(r), []device.DevicePatch{p}, device.PutOptions{UpdateOnly: only})
 	if err != nil {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -70,7 +71,7 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], filters []filt
 	if err != nil {
 		return listing{}, err
 	}
-	text, orderby, sizeText := f.String("query"), f.String("orderby"), f.String("size")
+	text, orderby, sizeText := f.String("query"), ordered(f.String("orderby"), f.String("order"), schema), f.String("size")
 	if err := f.Err(); err != nil {
 		return listing{}, err
 	}
@@ -124,6 +125,20 @@ func readListing[T any](d *Door, r *web.Request, res resource[T], filters []filt
 		return l, about(err, "orderby", orderby)
 	}
 	return l, nil
+}
+
+// ordered joins orderby with the parameter order, which is a direction for it or
+// stands in its place. The documents have it for devices.
+func ordered(orderby, order string, s *query.Schema) string {
+	switch {
+	case order == "":
+		return orderby
+	case strings.EqualFold(order, "asc"), strings.EqualFold(order, "desc"):
+		return cmp.Or(orderby, s.Key) + " " + order
+	case orderby == "" || orderby == order:
+		return order
+	}
+	return orderby + " " + order // more than one field, which is refused
 }
 
 // cursorRow is what a cursor is sealed for: it is good in no other list.

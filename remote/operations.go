@@ -60,8 +60,8 @@ func (d *Door) operationRoutes() web.Routes {
 }
 
 // orderOf reads what an operation is to do.
-func orderOf(b *body) (o device.Order, context map[string]any, err error) {
-	o.Device, o.EID, context = b.target()
+func (d *Door) orderOf(r *web.Request, b *body) (o device.Order, context map[string]any, err error) {
+	o.Device, o.EID, context = d.target(r, b)
 	o.Work, o.Carrier = device.Work(b.required("operation")), b.word("carrier")
 	if o.Work != "" && !slices.Contains(device.Works, o.Work) {
 		b.fail("operation", "must be activate, download or enable, not %.40q", string(o.Work))
@@ -75,7 +75,7 @@ func orderOf(b *body) (o device.Order, context map[string]any, err error) {
 
 // begin starts the operation that a body asks for.
 func (d *Door) begin(r *web.Request, b *body) (x device.Operation, context map[string]any, err error) {
-	o, context, err := orderOf(b)
+	o, context, err := d.orderOf(r, b)
 	if err != nil {
 		return x, context, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"godwit/explain"
@@ -111,7 +112,7 @@ func (d *Door) orderPackage(w http.ResponseWriter, r *web.Request) error {
 		}
 	}
 	if b.err == nil && !slices.Contains(PackageKinds, p.Kind) {
-		b.fail("kind", "must be one of %v, not %.40q", PackageKinds, p.Kind)
+		b.fail("kind", "must be one of %s, not %.40q", strings.Join(PackageKinds, ", "), p.Kind)
 	}
 	if b.err != nil {
 		return about(b.err, "eid", eid)

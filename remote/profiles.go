@@ -104,8 +104,8 @@ func (d *Door) remove(w http.ResponseWriter, r *web.Request) error {
 }
 
 // target reads which eSIM of which device a request is about, and names it in
-// refusals.
-func (b *body) target() (id device.ID, eid ident.EID, context map[string]any) {
+// refusals. One without an EID is told the EID that the device has.
+func (d *Door) target(r *web.Request, b *body) (id device.ID, eid ident.EID, context map[string]any) {
 	context = map[string]any{}
 	text := b.required("device_id")
 	if text != "" {
@@ -115,7 +115,9 @@ func (b *body) target() (id device.ID, eid ident.EID, context map[string]any) {
 			b.fail("device_id", "is malformed: %v", err)
 		}
 	}
-	if text = b.required("eid"); text != "" {
+	if text = b.word("eid"); text == "" {
+		b.fail("eid", "is required%s", d.only(r, id))
+	} else {
 		context["eid"] = text
 		if err := ident.EIDForm(text); err != nil {
 			b.fail("eid", "is malformed: %v", err)
@@ -123,6 +125,24 @@ func (b *body) target() (id device.ID, eid ident.EID, context map[string]any) {
 		eid = ident.EID(text)
 	}
 	return id, eid, context
+}
+
+// only says which eSIM a device has, where it is one of the caller's and has one.
+func (d *Door) only(r *web.Request, id device.ID) (text string) {
+	err := d.o.DB.Read(r.Context(), func(q db.Query) error {
+		if _, err := d.o.Devices.FindDevice(r.Context(), q, r.Caller.Account, id); err != nil {
+			return err
+		}
+		eids, err := d.o.Devices.EIDs(r.Context(), q, id)
+		if err == nil && len(eids) == 1 {
+			text = ": the eSIM of this device is " + string(eids[0])
+		}
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	return text
 }
 
 // iccid reads the profile that a request is about, which may be left out.
@@ -147,7 +167,7 @@ func (d *Door) act(w http.ResponseWriter, r *web.Request, action device.Action) 
 	}
 	q := device.ActionRequest{Action: action}
 	var context map[string]any
-	q.Device, q.EID, context = b.target()
+	q.Device, q.EID, context = d.target(r, b)
 	if action != device.Download {
 		b.required("iccid")
 	}

@@ -38,7 +38,8 @@ type ActivationCode struct {
 const maxActivationCode = 255
 
 // ParseActivationCode reads an activation code, with or without the prefix
-// "LPA:" of its QR form.
+// "LPA:" of its QR form. Its errors do not repeat the code, which is a secret: with
+// a character too many any part of it may stand in any place.
 func ParseActivationCode(s string) (*ActivationCode, error) {
 	s = strings.TrimSpace(s)
 	if len(s) >= 4 && strings.EqualFold(s[:4], "LPA:") {
@@ -49,7 +50,7 @@ func ParseActivationCode(s string) (*ActivationCode, error) {
 	}
 	fields := strings.Split(s, "$")
 	if fields[0] != "1" {
-		return nil, fmt.Errorf("an activation code begins with 1$; %q is another format", fields[0])
+		return nil, fmt.Errorf("an activation code begins with 1$ or LPA:1$; this is another format")
 	}
 	if len(fields) < 3 {
 		return nil, fmt.Errorf("an activation code has an SM-DP+ address and a matching identifier: 1$address$identifier")
@@ -66,7 +67,7 @@ func ParseActivationCode(s string) (*ActivationCode, error) {
 	}
 	if fields[3] != "" {
 		if code.OID, err = ident.ParseOID(fields[3]); err != nil {
-			return nil, fmt.Errorf("activation code: %w", err)
+			return nil, fmt.Errorf("activation code: what follows the matching identifier is an object identifier, two or more numbers with dots between them, or nothing")
 		}
 	}
 	switch fields[4] {
@@ -74,7 +75,7 @@ func ParseActivationCode(s string) (*ActivationCode, error) {
 	case "1":
 		code.CodeRequired = true
 	default:
-		return nil, fmt.Errorf("activation code: the confirmation code flag is 1 or missing, not %q", fields[4])
+		return nil, fmt.Errorf("activation code: the confirmation code flag at its end is 1 or missing")
 	}
 	return code, nil
 }

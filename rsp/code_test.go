@@ -41,6 +41,9 @@ func TestActivationCode(t *testing.T) {
 		{"blank in the identifier", "1$a.b$A B", nil, ""},
 		{"malformed OID", "1$a.b$M$2.999.x", nil, ""},
 		{"flag other than 1", "1$a.b$M$$2", nil, ""},
+		{"identifier alone", "SECRET", nil, ""},
+		{"identifier in the place of the OID", "1$a.b$M$SECRET", nil, ""},
+		{"identifier in the place of the flag", "1$a.b$M$$SECRET", nil, ""},
 		{"too long", "1$a.b$" + strings.Repeat("M", 250), nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -48,6 +51,8 @@ func TestActivationCode(t *testing.T) {
 			if tt.want == nil {
 				if err == nil {
 					t.Errorf("read as %+v", got)
+				} else if strings.Contains(err.Error(), "SECRET") {
+					t.Errorf("the error tells the code: %v", err)
 				}
 				return
 			}

@@ -284,6 +284,14 @@ func TestAgentEnrols(t *testing.T) {
 				t.Errorf("%s of a device that was deleted: %d %+v", function, status, answer)
 			}
 		}
+		// Nor is he when another is registered in his name.
+		puts, err = y.devices().PutDevices(t.Context(), y.by, []device.DevicePatch{{ID: p.id}}, device.PutOptions{})
+		if err != nil || puts[0].Err != nil {
+			t.Fatal(err, puts)
+		}
+		if status, answer := y.ask(t, "report", bearer(second.Token), good); status != 401 {
+			t.Errorf("report of a device that was deleted and registered again: %d %+v", status, answer)
+		}
 		// No token is in the database.
 		y.wantNowhere(t, first.Token, second.Token)
 
@@ -486,4 +494,10 @@ func TestAgentStays(t *testing.T) {
 	endWithTest(again)
 	n = startStranger(t, again)
 	until(t, "the device is there again with its profiles", n, active(iccids[1]))
+
+	// The same while it runs: the eIM does not know it, so it asks the server.
+	if err := y.devices().DeleteDevice(t.Context(), y.by, p.id); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the device is there once more", n, active(iccids[1]))
 }

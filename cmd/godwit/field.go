@@ -25,12 +25,38 @@ import (
 type fieldFlags struct {
 	EIMID        string        `name:"eim-id" help:"Name of this server's eIM to eUICCs; must be no other eIM's. Default: the host of the first SM-DP+ address." placeholder:"ID"`
 	PollInterval time.Duration `help:"How often agents ask for work when there is none." default:"60s" placeholder:"DURATION"`
+
+	ActionTime    time.Duration `name:"esim-action-time" help:"How long one action on an eSIM may take before it has failed." default:"20m" placeholder:"DURATION"`
+	VerifyTime    time.Duration `name:"esim-verify-time" help:"How long an operation waits for the device's report of what was done." default:"20m" placeholder:"DURATION"`
+	OperationTime time.Duration `name:"esim-operation-time" help:"How long a whole operation may take." default:"60m" placeholder:"DURATION"`
+	KeepWork      time.Duration `name:"esim-keep-work" help:"Age at which finished transactions, operations and rollouts go." default:"2160h" placeholder:"DURATION"`
+	KeepCodes     time.Duration `name:"esim-keep-codes" help:"Age at which used activation codes go." default:"720h" placeholder:"DURATION"`
+	ForgetCodes   bool          `name:"esim-forget-code-carriers" help:"Find a profile by the carrier in it alone, not by that of the activation code that it came with."`
+}
+
+// check finds times that cannot be meant.
+func (c fieldFlags) check() error {
+	for name, t := range map[string]time.Duration{"action-time": c.ActionTime, "verify-time": c.VerifyTime, "operation-time": c.OperationTime} {
+		if t < time.Second {
+			return fmt.Errorf("--esim-%s: a time of 1s or more, as 20m, not %s", name, t)
+		}
+	}
+	for name, t := range map[string]time.Duration{"keep-work": c.KeepWork, "keep-codes": c.KeepCodes} {
+		if t < time.Hour {
+			return fmt.Errorf("--esim-%s: an age of 1h or more, as 720h, not %s", name, t)
+		}
+	}
+	return nil
+}
+
+func (c fieldFlags) limits() device.Limits {
+	return device.Limits{Transaction: c.ActionTime, Verify: c.VerifyTime, Operation: c.OperationTime, KeepWork: c.KeepWork, KeepCodes: c.KeepCodes}
 }
 
 // joinField joins what serves devices in the field: the devices and their work,
 // the eIM, and the door of our agents.
 func (a *app) joinField(ctx context.Context) error {
-	a.devices = &device.Store{DB: a.db, Jobs: a.queue, Events: a.events}
+	a.devices = &device.Store{DB: a.db, Jobs: a.queue, Events: a.events, Limits: a.settings.Field.limits(), ForgetCodes: a.settings.Field.ForgetCodes}
 	if err := a.openEIM(ctx); err != nil {
 		return err
 	}
@@ -40,6 +66,7 @@ func (a *app) joinField(ctx context.Context) error {
 		DB: a.db, Events: a.events, Devices: enrolled{a}, User: a.fieldUser,
 		ESipa: esipaURL(a.settings), Poll: a.settings.Field.PollInterval,
 	})
+	a.devices.Deleted = func(ctx context.Context, tx *db.Tx, id device.ID) error { return a.agents.Forget(ctx, tx, string(id)) }
 	a.monitors = &monitor.Store{
 		DB: a.db, Events: a.events, Client: callback.Client(a.settings.Callbacks), Check: a.calls.Check, Words: callback.InWords,
 	}

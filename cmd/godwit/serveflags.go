@@ -58,6 +58,9 @@ func (c serveCommand) Validate() error {
 	if _, err := c.policy(); err != nil {
 		return err
 	}
+	if err := c.fieldFlags.check(); err != nil {
+		return err
+	}
 	if c.MasterKey != "" {
 		if _, err := db.ParseMasterKey(c.MasterKey); err != nil {
 			return fmt.Errorf("--master-key: %w", err)

@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"godwit/device"
 )
 
 // TestServeWrongUse: what cannot be served is refused with the flag's name and
@@ -25,6 +28,9 @@ func TestServeWrongUse(t *testing.T) {
 		{"--database", "mysql://x", `--database: a database is sqlite, sqlite:PATH or postgres://…, not of kind "mysql"`},
 		{"--retention-messages", "1m", "--retention-messages: an age of 1h or more"},
 		{"--retention-devices", "59m", "--retention-devices: an age of 1h or more"},
+		{"--esim-action-time", "0s", "--esim-action-time: a time of 1s or more"},
+		{"--esim-operation-time", "banana", "--esim-operation-time"},
+		{"--esim-keep-codes", "1m", "--esim-keep-codes: an age of 1h or more"},
 		{"--master-key", "zz", "--master-key: "},
 	} {
 		data := filepath.Join(t.TempDir(), "data")
@@ -44,5 +50,14 @@ func TestServeWrongUse(t *testing.T) {
 		if err := checkSMDPAddress(address); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// TestESIMTimes gives the times of work on eSIMs, which the store goes by.
+func TestESIMTimes(t *testing.T) {
+	y := newYard(t, "--esim-action-time", "1m", "--esim-verify-time", "2m", "--esim-operation-time", "3m", "--esim-keep-work", "4h", "--esim-keep-codes", "5h", "--esim-forget-code-carriers")
+	want := device.Limits{Transaction: time.Minute, Verify: 2 * time.Minute, Operation: 3 * time.Minute, KeepWork: 4 * time.Hour, KeepCodes: 5 * time.Hour}
+	if s := y.devices(); s.Limits != want || !s.ForgetCodes {
+		t.Errorf("%+v, forgets codes: %v", s.Limits, s.ForgetCodes)
 	}
 }

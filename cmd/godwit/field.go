@@ -25,6 +25,7 @@ import (
 type fieldFlags struct {
 	EIMID        string        `name:"eim-id" help:"Name of this server's eIM to eUICCs; must be no other eIM's. Default: the host of the first SM-DP+ address." placeholder:"ID"`
 	PollInterval time.Duration `help:"How often agents ask for work when there is none." default:"60s" placeholder:"DURATION"`
+	SilentAfter  time.Duration `name:"disconnected-after" help:"How long after its last sign of life a device is called disconnected. Default: five polls, 5m at least." placeholder:"DURATION"`
 
 	ActionTime    time.Duration `name:"esim-action-time" help:"How long one action on an eSIM may take before it has failed." default:"20m" placeholder:"DURATION"`
 	VerifyTime    time.Duration `name:"esim-verify-time" help:"How long an operation waits for the device's report of what was done." default:"20m" placeholder:"DURATION"`
@@ -41,6 +42,9 @@ func (c fieldFlags) check() error {
 			return fmt.Errorf("--esim-%s: a time of 1s or more, as 20m, not %s", name, t)
 		}
 	}
+	if c.SilentAfter != 0 && c.SilentAfter < time.Minute {
+		return fmt.Errorf("--disconnected-after: a time of 1m or more, as 30m, not %s: agents ask once in a while", c.SilentAfter)
+	}
 	for name, t := range map[string]time.Duration{"keep-work": c.KeepWork, "keep-codes": c.KeepCodes} {
 		if t < time.Hour {
 			return fmt.Errorf("--esim-%s: an age of 1h or more, as 720h, not %s", name, t)
@@ -50,7 +54,12 @@ func (c fieldFlags) check() error {
 }
 
 func (c fieldFlags) limits() device.Limits {
-	return device.Limits{Transaction: c.ActionTime, Verify: c.VerifyTime, Operation: c.OperationTime, KeepWork: c.KeepWork, KeepCodes: c.KeepCodes}
+	l := device.Limits{Transaction: c.ActionTime, Verify: c.VerifyTime, Operation: c.OperationTime, KeepWork: c.KeepWork, KeepCodes: c.KeepCodes, Silent: c.SilentAfter}
+	if l.Silent == 0 {
+		// A device that polls as it is told must not seem to come and go.
+		l.Silent = max(5*c.PollInterval, 5*time.Minute)
+	}
+	return l
 }
 
 // joinField joins what serves devices in the field: the devices and their work,

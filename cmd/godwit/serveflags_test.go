@@ -31,6 +31,7 @@ func TestServeWrongUse(t *testing.T) {
 		{"--esim-action-time", "0s", "--esim-action-time: a time of 1s or more"},
 		{"--esim-operation-time", "banana", "--esim-operation-time"},
 		{"--esim-keep-codes", "1m", "--esim-keep-codes: an age of 1h or more"},
+		{"--disconnected-after", "5s", "--disconnected-after: a time of 1m or more"},
 		{"--master-key", "zz", "--master-key: "},
 	} {
 		data := filepath.Join(t.TempDir(), "data")
@@ -55,8 +56,8 @@ func TestServeWrongUse(t *testing.T) {
 
 // TestESIMTimes gives the times of work on eSIMs, which the store goes by.
 func TestESIMTimes(t *testing.T) {
-	y := newYard(t, "--esim-action-time", "1m", "--esim-verify-time", "2m", "--esim-operation-time", "3m", "--esim-keep-work", "4h", "--esim-keep-codes", "5h", "--esim-forget-code-carriers")
-	want := device.Limits{Transaction: time.Minute, Verify: 2 * time.Minute, Operation: 3 * time.Minute, KeepWork: 4 * time.Hour, KeepCodes: 5 * time.Hour}
+	y := newYard(t, "--esim-action-time", "1m", "--esim-verify-time", "2m", "--esim-operation-time", "3m", "--esim-keep-work", "4h", "--esim-keep-codes", "5h", "--poll-interval", "10m", "--esim-forget-code-carriers")
+	want := device.Limits{Transaction: time.Minute, Verify: 2 * time.Minute, Operation: 3 * time.Minute, KeepWork: 4 * time.Hour, KeepCodes: 5 * time.Hour, Silent: 50 * time.Minute}
 	if s := y.devices(); s.Limits != want || !s.ForgetCodes {
 		t.Errorf("%+v, forgets codes: %v", s.Limits, s.ForgetCodes)
 	}

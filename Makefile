@@ -8,7 +8,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # tests concerned say by name that they were skipped.
 DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools curl iproute2 osmo-hlr
 
-.PHONY: build agents test check race deps clients
+.PHONY: build agents test check race deps clients ferretdb
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o godwit ./cmd/godwit
@@ -26,8 +26,8 @@ dist/godwit-agent-linux-%: FORCE
 
 FORCE:
 
-test: deps clients
-	go run ./db/dbtest/withpostgres go test ./...
+test: deps clients ferretdb
+	PATH="$(CLIENTS)/bin:$$PATH" go run ./db/dbtest/withpostgres go test ./...
 
 # deps installs the Debian packages if it may: as root, with apt, and only those
 # that are missing.
@@ -57,6 +57,18 @@ check:
 	go vet ./...
 	$(STATICCHECK) ./...
 	CGO_ENABLED=0 go build ./...
+
+# ferretdb stands in for MongoDB, which Debian does not have: the subscriber
+# documents of Open5GS are kept in it. Its source wants to be told its version.
+FERRETDB = github.com/FerretDB/FerretDB@v1.24.0
+
+ferretdb:
+	@[ -x $(CLIENTS)/bin/ferretdb ] || command -v mongod >/dev/null || { \
+	  tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; mkdir -p $(CLIENTS)/bin; \
+	  dir=$$(cd "$$tmp" && go mod download -json $(FERRETDB) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p'); \
+	  cp -r "$$dir" "$$tmp/src"; chmod -R u+w "$$tmp/src"; echo "$(FERRETDB)" | sed 's/.*@//' >"$$tmp/src/build/version/version.txt"; \
+	  cd "$$tmp/src" && CGO_ENABLED=0 go build -trimpath -o $(CLIENTS)/bin/ferretdb ./cmd/ferretdb; \
+	} || echo "FerretDB could not be built"
 
 # The race detector where goroutines share memory; it needs a C compiler.
 race:

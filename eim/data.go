@@ -140,11 +140,8 @@ func (s *Server) otherCI(d *iot.DataResponse, t *task) []byte {
 // task is queued. What waited for the answer has failed then: nobody is to wait
 // for an eUICC that cannot be believed.
 func (s *Server) askAgain(ctx context.Context, tx *db.Tx, e *euicc, t *task, trouble string, ci []byte) error {
-	if len(trouble) > 1000 {
-		trouble = trouble[:1000]
-	}
-	if _, err := tx.ExecContext(ctx, `update eim_euicc set trouble = $2 where eid = $1`, string(e.eid), trouble); err != nil {
-		return fmt.Errorf("keep trouble of %s: %w", e.eid, err)
+	if err := s.setTrouble(ctx, tx, e, trouble); err != nil {
+		return err
 	}
 	if err := s.finish(ctx, tx, t, fail, ending{code: undefined, reason: "refused", message: trouble}); err != nil {
 		return err

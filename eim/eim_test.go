@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -405,6 +406,53 @@ func TestCancelExpireLose(t *testing.T) {
 		v.run()
 		if len(w.inventories) == before {
 			t.Error("nobody asked what the profiles are now")
+		}
+	})
+}
+
+// TestDoubtedListMakesRoom: what a user has asked for does not wait behind a list of
+// profiles whose signature never verifies, and is told why it failed.
+func TestDoubtedListMakesRoom(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.clock.stop()
+		v, other := w.device(), w.device()
+		v.run()
+		genuine := v.key
+		v.key = other.chip.Key
+		w.clock.forward(25 * time.Hour) // a list is due
+		id := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA, Until: w.clock.now().Add(20 * time.Minute)})
+		for range 12 {
+			if p := v.poll(); p.Error == 0 {
+				v.provide(v.handle(p))
+			}
+			if w.stage(id) == Sent {
+				break
+			}
+		}
+		if got := w.stage(id); got != Sent {
+			t.Fatalf("behind a list that is not believed the task is %s", got)
+		}
+		v.provide(v.handle(v.poll()))
+		if got := w.stage(id); got != Sent {
+			t.Fatalf("a result that does not verify made the task %s", got)
+		}
+		w.clock.forward(21 * time.Minute)
+		v.poll()
+		if o := w.outcome(id); o.Stage != Lost || !strings.Contains(o.Message, "not believed: ") {
+			t.Errorf("it ended as %+v", o)
+		}
+		// A chip that signs rightly again is believed again.
+		v.key, v.pending, v.counter = genuine, nil, 0
+		before := len(w.inventories)
+		for range 4 {
+			w.clock.forward(time.Minute)
+			v.run()
+		}
+		if len(w.inventories) == before {
+			t.Error("no list came of a chip that can be believed again")
+		}
+		if n := w.count(`select count(*) from eim_euicc where eid = $1 and trouble = ''`, string(v.eid)); n != 1 {
+			t.Error("the eUICC is still in doubt")
 		}
 	})
 }

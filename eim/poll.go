@@ -213,12 +213,16 @@ func (s *Server) dispatch(ctx context.Context, tx *db.Tx, e *euicc, t *task, now
 func (s *Server) timeOut(ctx context.Context, tx *db.Tx, e *euicc, t *task) error {
 	if t.stage == Queued {
 		o := ending{reason: "device_offline", message: "the device did not fetch it in time"}
-		if !e.contacted && e.trouble != "" {
+		if e.trouble != "" {
 			o = ending{reason: "refused", message: "the eUICC is not believed: " + e.trouble}
 		}
 		return s.finish(ctx, tx, t, expire, o)
 	}
-	if err := s.finish(ctx, tx, t, lose, ending{reason: "device_timeout", message: "the device fetched it and sent no result in time"}); err != nil {
+	o := ending{reason: "device_timeout", message: "the device fetched it and sent no result in time"}
+	if e.trouble != "" {
+		o.message = "the device fetched it, and what it sent back is not believed: " + e.trouble
+	}
+	if err := s.finish(ctx, tx, t, lose, o); err != nil {
 		return err
 	}
 	if t.urgency == urgencyContact {

@@ -173,7 +173,13 @@ func (s *Server) takePackage(ctx context.Context, tx *db.Tx, c *claim, der []byt
 	}
 	result, err := iot.VerifyPackageResult(der, key, e.tokenValue())
 	if err != nil {
-		return refuse("%v", err)
+		if failed := refuse("%v", err); failed != nil || t == nil || w == nil || t.stage != Sent {
+			return failed
+		}
+		return s.doubt(ctx, tx, e, t, err.Error())
+	}
+	if err := s.trust(ctx, tx, e); err != nil {
+		return err
 	}
 	if same, err := s.known(ctx, tx, c.eid, v); err != nil {
 		return err
@@ -194,6 +200,51 @@ func (s *Server) takePackage(ctx context.Context, tx *db.Tx, c *claim, der []byt
 	}
 	c.acknowledge(result.Sequence)
 	return s.apply(ctx, tx, e, t, result, v)
+}
+
+// mostDoubted is how many results that nobody can believe a package of the eIM's own
+// making is kept under way for.
+const mostDoubted = 3
+
+// doubt notes why an eUICC was not believed, for those who will wonder why their
+// task ran out of time. Anybody may have sent what did not verify, so it ends no
+// task of theirs; but a list of profiles makes room for what waits behind it, and
+// comes again later.
+func (s *Server) doubt(ctx context.Context, tx *db.Tx, e *euicc, t *task, why string) error {
+	if err := s.setTrouble(ctx, tx, e, why); err != nil || !t.own || t.kind != List {
+		return err
+	}
+	var all, here int
+	if err := tx.QueryRowContext(ctx, `select count(*), coalesce(sum(case when task = $2 then 1 else 0 end), 0) from eim_result
+		where eid = $1 and verdict = 'refused'`, string(e.eid), t.id).Scan(&all, &here); err != nil {
+		return fmt.Errorf("count refused results of %s: %w", e.eid, err)
+	}
+	if here < mostDoubted && all < mostRefused {
+		return nil
+	}
+	return s.retry(ctx, tx, t, s.now()+max(s.listBackoff(t.attempt), listPause).Microseconds())
+}
+
+// trust ends the doubt in an eUICC.
+func (s *Server) trust(ctx context.Context, tx *db.Tx, e *euicc) error {
+	if e.trouble == "" {
+		return nil
+	}
+	return s.setTrouble(ctx, tx, e, "")
+}
+
+func (s *Server) setTrouble(ctx context.Context, tx *db.Tx, e *euicc, why string) error {
+	if len(why) > 1000 {
+		why = why[:1000]
+	}
+	if why == e.trouble {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `update eim_euicc set trouble = $2 where eid = $1`, string(e.eid), why); err != nil {
+		return fmt.Errorf("keep trouble of %s: %w", e.eid, err)
+	}
+	e.trouble = why
+	return nil
 }
 
 func taskID(t *task) string {

@@ -269,17 +269,23 @@ func (b *body) eids() []device.EIDPatch {
 	return list
 }
 
+// asked reads a parameter that is true or false, and false where it is not there.
+func asked(r *web.Request, name string) (bool, error) {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return false, err
+	}
+	yes := f.Bool(name, false)
+	return yes, f.Err()
+}
+
 func (d *Door) putDevices(w http.ResponseWriter, r *web.Request) error {
 	list, _, err := readBodies(r)
 	if err != nil {
 		return err
 	}
-	f, err := web.QueryForm(r)
+	only, err := asked(r, "update_only")
 	if err != nil {
-		return err
-	}
-	only := f.Bool("update_only", false)
-	if err := f.Err(); err != nil {
 		return err
 	}
 	return d.storeDevices(w, r, list, device.PutOptions{UpdateOnly: only})
@@ -301,12 +307,8 @@ var deviceColumns = []string{
 }
 
 func (d *Door) importDevices(w http.ResponseWriter, r *web.Request) error {
-	f, err := web.QueryForm(r)
+	update, err := asked(r, "update")
 	if err != nil {
-		return err
-	}
-	update := f.Bool("update", false)
-	if err := f.Err(); err != nil {
 		return err
 	}
 	list, err := readTable(r, deviceColumns...)
@@ -334,12 +336,8 @@ func (d *Door) updateDevice(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	f, err := web.QueryForm(r)
+	only, err := asked(r, "update_only")
 	if err != nil {
-		return err
-	}
-	only := f.Bool("update_only", false)
-	if err := f.Err(); err != nil {
 		return err
 	}
 	p, context, err := patchOf(b, id)

@@ -97,14 +97,14 @@ func losses(t *testing.T, r *rapid.T, k kind) {
 	w.change(w.device)
 	for range 30 {
 		if roll(0.2) {
-			w.fuse.set(1 + dice.IntN(60))
+			w.fuse.Set(1 + dice.IntN(60))
 		}
 		_, _ = w.device.Poll(context.Background()) // what was lost is found below
-		if w.fuse.blown() || roll(0.1) {
-			w.fuse.set(0)
+		if w.fuse.Blown() || roll(0.1) {
+			w.fuse.Set(0)
 			w.start()
 		}
-		w.fuse.set(0)
+		w.fuse.Set(0)
 	}
 	mu.Lock()
 	chance = 0

@@ -19,7 +19,7 @@ func (w *world) live() (cut bool) {
 	for range 200 {
 		more, err := w.device.Poll(context.Background())
 		switch {
-		case w.fuse.blown():
+		case w.fuse.Blown():
 			return true
 		case err != nil && !errors.Is(err, errLost):
 			w.Fatal(err)
@@ -42,9 +42,9 @@ func cutEverywhere(t *testing.T, stride int, scenario func(w *world) (check func
 			for at := 1; ; at += stride {
 				w := newWorld(t, k)
 				check := scenario(w)
-				w.fuse.set(at)
+				w.fuse.Set(at)
 				cut := w.live()
-				w.fuse.set(0)
+				w.fuse.Set(0)
 				if cut {
 					w.start()
 					w.live()

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 
 	"godwit/euicc"
 	"godwit/ident"
+	"godwit/internal/fuse"
 	"godwit/iot"
 	"godwit/ipa"
 	"godwit/lpa"
@@ -102,7 +102,7 @@ type world struct {
 	dp   *server
 
 	chipJournal, ipaJournal *ipa.MemoryJournal
-	fuse                    *fuse
+	fuse                    *fuse.Fuse
 	network                 func(host string) error // refuses connections and requests
 	change                  func(*ipa.IPA)          // before a device starts
 	device                  *ipa.IPA
@@ -127,7 +127,7 @@ func makeWorld(t testing.TB, k kind, inMemory bool) *world {
 		DefaultDP: dpAddress, IoT: k == iotChip,
 	}
 	w := &world{
-		authority: a, TB: t, kind: k, card: must(euicc.NewMemory(cfg)), fuse: &fuse{},
+		authority: a, TB: t, kind: k, card: must(euicc.NewMemory(cfg)), fuse: &fuse.Fuse{},
 		chipJournal: &ipa.MemoryJournal{}, ipaJournal: &ipa.MemoryJournal{}, address: map[string]string{},
 		network: func(string) error { return nil }, inMemory: inMemory, listener: map[string]*pipeListener{},
 	}
@@ -204,9 +204,9 @@ func (w *world) boot() error {
 	var chip ipa.Chip
 	var err error
 	if w.kind == iotChip {
-		chip, err = ipa.SGP32(&fusedCard{w.card, w.fuse})
+		chip, err = ipa.SGP32(&fuse.Card{Card: w.card, Fuse: w.fuse})
 	} else {
-		chip, err = ipa.ConsumerJournal(&fusedCard{w.card, w.fuse}, &fusedJournal{w.chipJournal, w.fuse}, w.agent)
+		chip, err = ipa.ConsumerJournal(&fuse.Card{Card: w.card, Fuse: w.fuse}, &fuse.Journal{Journal: w.chipJournal, Fuse: w.fuse}, w.agent)
 	}
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (w *world) boot() error {
 	plain.Transport = &fusedTransport{plain.Transport, w}
 	w.device = &ipa.IPA{
 		Chip: chip, LPA: &lpa.LPA{Chip: chip.LPA(), HTTP: plain}, ESipa: client,
-		Journal: &fusedJournal{w.ipaJournal, w.fuse}, EimID: eimID, ReachFor: 10 * time.Millisecond,
+		Journal: &fuse.Journal{Journal: w.ipaJournal, Fuse: w.fuse}, EimID: eimID, ReachFor: 10 * time.Millisecond,
 	}
 	if w.change != nil {
 		w.change(w.device)
@@ -302,86 +302,20 @@ func profile(n int) (*rsp.Metadata, []byte) {
 	}))
 }
 
-// errPower is what everything answers once the power is gone.
-var errPower = errors.New("the power is gone")
-
-// A fuse counts what a device does to the world outside of its memory: before
-// and after each deed. It blows at one of them, and from then on nothing works.
-type fuse struct {
-	mu    sync.Mutex
-	at    int // 0 never blows
-	count int
-}
-
-func (f *fuse) tick() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count++
-	if f.at > 0 && f.count >= f.at {
-		return errPower
-	}
-	return nil
-}
-
-// set arms the fuse anew; 0 makes it last.
-func (f *fuse) set(at int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.at, f.count = at, 0
-}
-
-func (f *fuse) blown() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.at > 0 && f.count >= f.at
-}
-
-type fusedCard struct {
-	card *euicc.Card
-	fuse *fuse
-}
-
-func (c *fusedCard) Transmit(apdu []byte) ([]byte, error) {
-	if err := c.fuse.tick(); err != nil {
-		return nil, err
-	}
-	answer, err := c.card.Transmit(apdu)
-	return answer, errors.Join(err, c.fuse.tick())
-}
-
-type fusedJournal struct {
-	journal ipa.Journal
-	fuse    *fuse
-}
-
-func (j *fusedJournal) Load() ([]byte, error) {
-	if err := j.fuse.tick(); err != nil {
-		return nil, err
-	}
-	return j.journal.Load()
-}
-
-func (j *fusedJournal) Save(document []byte) error {
-	if err := j.fuse.tick(); err != nil {
-		return err
-	}
-	return errors.Join(j.journal.Save(document), j.fuse.tick())
-}
-
 type fusedTransport struct {
 	http.RoundTripper
 	world *world
 }
 
 func (t *fusedTransport) RoundTrip(q *http.Request) (*http.Response, error) {
-	if err := t.world.fuse.tick(); err != nil {
+	if err := t.world.fuse.Tick(); err != nil {
 		return nil, err
 	}
 	if err := t.world.network(q.URL.Hostname()); err != nil {
 		return nil, err
 	}
 	p, err := t.RoundTripper.RoundTrip(q)
-	if blown := t.world.fuse.tick(); blown != nil {
+	if blown := t.world.fuse.Tick(); blown != nil {
 		if err == nil {
 			p.Body.Close()
 		}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"godwit/eim"
 	"godwit/euicc"
 	"godwit/ident"
+	"godwit/internal/fuse"
 	"godwit/iot"
 	"godwit/ipa"
 	"godwit/lpa"
@@ -109,65 +109,14 @@ type handset struct {
 	fault                   faults
 }
 
-// faults are what goes wrong on the way. The first two say which deed is the
-// last before the power goes.
+// faults are what goes wrong on the way.
 type faults struct {
-	mu        sync.Mutex
-	at, count int
-	lose      func(path string, answer bool) bool
-	cut       func() bool // nothing can be reached
+	fuse.Fuse
+	lose func(path string, answer bool) bool
+	cut  func() bool // nothing can be reached
 }
 
-var (
-	errPowerGone = errors.New("the power is gone")
-	errLostThere = errors.New("lost on the way")
-)
-
-func (f *faults) tick() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.count++; f.at > 0 && f.count >= f.at {
-		return errPowerGone
-	}
-	return nil
-}
-
-func (f *faults) set(at int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.at, f.count = at, 0
-}
-
-func (f *faults) gone() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.at > 0 && f.count >= f.at
-}
-
-type faultyCard struct {
-	*euicc.Card
-	fault *faults
-}
-
-func (c *faultyCard) Transmit(apdu []byte) ([]byte, error) {
-	if err := c.fault.tick(); err != nil {
-		return nil, err
-	}
-	answer, err := c.Card.Transmit(apdu)
-	return answer, errors.Join(err, c.fault.tick())
-}
-
-type faultyJournal struct {
-	ipa.Journal
-	fault *faults
-}
-
-func (j *faultyJournal) Save(document []byte) error {
-	if err := j.fault.tick(); err != nil {
-		return err
-	}
-	return errors.Join(j.Journal.Save(document), j.fault.tick())
-}
+var errLostThere = errors.New("lost on the way")
 
 type faultyTransport struct {
 	*http.Transport
@@ -175,14 +124,14 @@ type faultyTransport struct {
 }
 
 func (t *faultyTransport) RoundTrip(q *http.Request) (*http.Response, error) {
-	if err := t.fault.tick(); err != nil {
+	if err := t.fault.Tick(); err != nil {
 		return nil, err
 	}
 	if t.fault.cut != nil && t.fault.cut() || t.fault.lose != nil && t.fault.lose(q.URL.Path, false) {
 		return nil, errLostThere
 	}
 	p, err := t.Transport.RoundTrip(q)
-	gone := t.fault.tick()
+	gone := t.fault.Tick()
 	if err == nil && (gone != nil || t.fault.lose != nil && t.fault.lose(q.URL.Path, true)) {
 		p.Body.Close()
 		return nil, errors.Join(errLostThere, gone)
@@ -236,15 +185,15 @@ func (s *site) handset(t *testing.T, n int, emulated bool) *handset {
 // start begins a life of the device.
 func (h *handset) start(t *testing.T) {
 	t.Helper()
-	h.fault.set(0)
+	h.fault.Set(0)
 	if err := h.card.Reset(); err != nil {
 		t.Fatal(err)
 	}
-	card := &faultyCard{h.card, &h.fault}
+	card := &fuse.Card{Card: h.card, Fuse: &h.fault.Fuse}
 	var chip ipa.Chip
 	var err error
 	if h.emulated {
-		chip, err = ipa.ConsumerJournal(card, &faultyJournal{&h.chipJournal, &h.fault}, h.agent)
+		chip, err = ipa.ConsumerJournal(card, &fuse.Journal{Journal: &h.chipJournal, Fuse: &h.fault.Fuse}, h.agent)
 	} else {
 		chip, err = ipa.SGP32(card)
 	}
@@ -267,7 +216,7 @@ func (h *handset) start(t *testing.T) {
 	}
 	h.ipa = &ipa.IPA{
 		Chip: chip, LPA: &lpa.LPA{Chip: chip.LPA(), HTTP: plain}, ESipa: client, EimID: h.config.ID,
-		Journal: &faultyJournal{&h.ipaJournal, &h.fault}, Indirect: h.indirect, ReachFor: time.Minute,
+		Journal: &fuse.Journal{Journal: &h.ipaJournal, Fuse: &h.fault.Fuse}, Indirect: h.indirect, ReachFor: time.Minute,
 	}
 }
 
@@ -291,7 +240,7 @@ func (h *handset) work(t *testing.T) (gone bool) {
 	for range 100 {
 		more, err := h.ipa.Poll(t.Context())
 		switch {
-		case h.fault.gone():
+		case h.fault.Blown():
 			return true
 		case err != nil && !errors.Is(err, errLostThere):
 			t.Fatal(err)
@@ -479,13 +428,13 @@ func TestIPAPowerCuts(t *testing.T) {
 					iccid, code := s.code()
 					one := h.queue(t, eim.Task{Kind: eim.Download, ActivationCode: db.Secret(code)})
 					two := h.queue(t, eim.Task{Kind: eim.Enable, ICCID: iccid})
-					h.fault.set(at)
+					h.fault.Set(at)
 					gone := h.work(t)
 					if gone {
 						h.start(t)
 						h.work(t)
 					}
-					h.fault.set(0)
+					h.fault.Set(0)
 					h.expect(t, "download", one, "done", "complete")
 					h.expect(t, "enable", two, "done", "complete")
 					if _, enabled := h.listed(t); enabled != iccid || h.enabled() != iccid {

@@ -269,23 +269,17 @@ func (b *body) eids() []device.EIDPatch {
 	return list
 }
 
-// asked reads a parameter that is true or false, and false where it is not there.
-func asked(r *web.Request, name string) (bool, error) {
-	f, err := web.QueryForm(r)
-	if err != nil {
-		return false, err
-	}
-	yes := f.Bool(name, false)
-	return yes, f.Err()
-}
-
 func (d *Door) putDevices(w http.ResponseWriter, r *web.Request) error {
 	list, _, err := readBodies(r)
 	if err != nil {
 		return err
 	}
-	only, err := asked(r, "update_only")
+	f, err := web.QueryForm(r)
 	if err != nil {
+		return err
+	}
+	only := f.Bool("update_only", false)
+	if err := f.Err(); err != nil {
 		return err
 	}
 	return d.storeDevices(w, r, list, device.PutOptions{UpdateOnly: only})
@@ -307,8 +301,12 @@ var deviceColumns = []string{
 }
 
 func (d *Door) importDevices(w http.ResponseWriter, r *web.Request) error {
-	update, err := asked(r, "update")
+	f, err := web.QueryForm(r)
 	if err != nil {
+		return err
+	}
+	update := f.Bool("update", false)
+	if err := f.Err(); err != nil {
 		return err
 	}
 	list, err := readTable(r, deviceColumns...)
@@ -336,8 +334,12 @@ func (d *Door) updateDevice(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	only, err := asked(r, "update_only")
+	f, err := web.QueryForm(r)
 	if err != nil {
+		return err
+	}
+	only := f.Bool("update_only", false)
+	if err := f.Err(); err != nil {
 		return err
 	}
 	p, context, err := patchOf(b, id)

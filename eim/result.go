@@ -178,7 +178,7 @@ func (s *Server) takePackage(ctx context.Context, tx *db.Tx, c *claim, der []byt
 		}
 		return s.doubt(ctx, tx, e, t, err.Error())
 	}
-	if err := s.trust(ctx, tx, e); err != nil {
+	if err := s.setTrouble(ctx, tx, e, ""); err != nil {
 		return err
 	}
 	if same, err := s.known(ctx, tx, c.eid, v); err != nil {
@@ -225,14 +225,7 @@ func (s *Server) doubt(ctx context.Context, tx *db.Tx, e *euicc, t *task, why st
 	return s.retry(ctx, tx, t, s.now()+max(s.listBackoff(t.attempt), listPause).Microseconds())
 }
 
-// trust ends the doubt in an eUICC.
-func (s *Server) trust(ctx context.Context, tx *db.Tx, e *euicc) error {
-	if e.trouble == "" {
-		return nil
-	}
-	return s.setTrouble(ctx, tx, e, "")
-}
-
+// setTrouble notes why an eUICC is not believed; "" ends the doubt in it.
 func (s *Server) setTrouble(ctx context.Context, tx *db.Tx, e *euicc, why string) error {
 	if len(why) > 1000 {
 		why = why[:1000]

@@ -32,13 +32,8 @@ const (
 // then sends those again of which it is not stored that they left: a device may
 // get a datagram twice, as it may with UDP anyway.
 func (s *Store) sendIP(ctx context.Context, h jobs.Hand) error {
-	if h.Again { // its process has died: nobody else works at what it held
-		if err := s.DB.Write(ctx, func(tx *db.Tx) error {
-			_, err := tx.ExecContext(ctx, `update ip_command set lease = 1 where status = 'queued' and lease > 1 and holder = $1`, h.Job)
-			return err
-		}); err != nil {
-			return fmt.Errorf("take up the IP commands that a process left behind: %w", err)
-		}
+	if err := h.LetGo(ctx, s.DB, "ip_command", "status = 'queued'"); err != nil {
+		return err
 	}
 	for range ipRounds {
 		var batch []IP

@@ -48,6 +48,22 @@ type Hand struct {
 // Hand returns the job as a holder.
 func (j Job[T]) Hand() Hand { return Hand{j.ID, j.Attempt > 1} }
 
+// LetGo makes free what the job holds in a table if its process has died, so that
+// nobody waits for the lease. The table has the columns lease and holder;
+// the condition names the index of what waits.
+func (h Hand) LetGo(ctx context.Context, d *db.DB, table, waiting string) error {
+	if !h.Again {
+		return nil
+	}
+	return d.Write(ctx, func(tx *db.Tx) error {
+		// A lease of zero would mean that nobody has begun.
+		if _, err := tx.ExecContext(ctx, `update `+table+` set lease = 1 where `+waiting+` and lease > 1 and holder = $1`, h.Job); err != nil {
+			return fmt.Errorf("take up what a process left behind in %s: %w", table, err)
+		}
+		return nil
+	})
+}
+
 // A Queue takes jobs and, while [Queue.Run] runs, works them. Set it up with
 // [New], [Register] and [Queue.Every] before the first Run.
 type Queue struct {

@@ -100,7 +100,7 @@ func (s *Store) schedule(ctx context.Context, tx *db.Tx, was, to Sim, tell Callb
 // crash and beside others of its kind: the core network does not mind being
 // told twice, and an update that another run has ended is not there any more.
 func (s *Store) carryOut(ctx context.Context, h jobs.Hand) error {
-	if err := s.letGo(ctx, h, "sim_change", "true"); err != nil {
+	if err := h.LetGo(ctx, s.DB, "sim_change", "true"); err != nil {
 		return err
 	}
 	for range changeRounds {

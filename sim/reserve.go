@@ -72,7 +72,7 @@ const (
 // that fails is not repeated by the queue: the periodic one of [sweep] follows
 // and takes along whatever has come to wait meanwhile.
 func (s *Store) reserve(ctx context.Context, h jobs.Hand) error {
-	if err := s.letGo(ctx, h, "esim_profile", waitingStates); err != nil {
+	if err := h.LetGo(ctx, s.DB, "esim_profile", waitingStates); err != nil {
 		return err
 	}
 	for range reserveRounds {

@@ -206,7 +206,7 @@ func (settingsArgs) Kind() string { return "sim.settings" }
 // bringSettings works on settings updates until none waits. It may run again
 // after a crash: what is in progress is brought once more.
 func (s *Store) bringSettings(ctx context.Context, h jobs.Hand) error {
-	if err := s.letGo(ctx, h, "settings_update", "status in ('scheduled', 'in-progress')"); err != nil {
+	if err := h.LetGo(ctx, s.DB, "settings_update", "status in ('scheduled', 'in-progress')"); err != nil {
 		return err
 	}
 	for {

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"godwit/account"
@@ -76,21 +75,6 @@ func (s *Store) Register() {
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[cancelArgs]) error { return s.cancelOrder(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncFleetArgs]) error { return s.syncFleet(ctx, j.Args) })
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[syncSimArgs]) error { return s.syncSim(ctx, j.Args) })
-}
-
-// letGo makes free what a job holds whose process has died, so that nobody waits for
-// its lease. The condition names the index of what waits.
-func (s *Store) letGo(ctx context.Context, h jobs.Hand, table, waiting string) error {
-	if !h.Again {
-		return nil
-	}
-	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		// A lease of zero would mean that nobody has begun.
-		if _, err := tx.ExecContext(ctx, `update `+table+` set lease = 1 where `+waiting+` and lease > 1 and holder = $1`, h.Job); err != nil {
-			return fmt.Errorf("take up what a process left behind in %s: %w", table, err)
-		}
-		return nil
-	})
 }
 
 func (s *Store) now() time.Time { return db.Now(s.Now) }

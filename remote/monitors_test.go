@@ -195,7 +195,9 @@ func TestMonitorUnknown(t *testing.T) {
 		w.monitor(t, map[string]any{"type": "http", "url": r.URL, "persistent": true, "topics": []string{"esim_operations"}})
 		push(t, w.monitors)
 		r.alive(t)
-		if a, content := w.ask(t, http.MethodPost, "/ws/v1/esim_profiles/operations/inventory", `{"operation": "enable", "device_id": "`+pump+`", "eid": "`+chip+`", "iccid": "8988303000009999999"}`); a.StatusCode != http.StatusCreated {
+		a, content := w.ask(t, http.MethodPost, "/ws/v1/esim_profiles/operations/inventory", `{"operation": "enable", "device_id": "`+pump+`", "eid": "`+chip+`", "iccid": "8988303000009999999"}`)
+		var asked struct{ ID string }
+		if err := json.Unmarshal([]byte(content), &asked); err != nil || a.StatusCode != http.StatusCreated {
 			t.Fatalf("%d %s", a.StatusCode, content)
 		}
 		w.outcome(t, device.Outcome{Stage: device.StageLost})
@@ -209,7 +211,7 @@ func TestMonitorUnknown(t *testing.T) {
 				if err := json.Unmarshal([]byte(m.record), &one); err != nil {
 					t.Fatal(err)
 				}
-				if m.Operation == "INSERTION" || len(steps) > 0 { // those before are of the last moment
+				if m.of() == "esim_operations/"+asked.ID { // a monitor is told of the moment before it began, too
 					steps = append(steps, one.Status+" "+one.Code)
 				}
 			}

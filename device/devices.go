@@ -424,7 +424,7 @@ func (s *Store) PutFacts(ctx context.Context, tx *db.Tx, id ID, f Facts) error {
 	}
 	for _, p := range pairs {
 		if *p.of != "" {
-			*p.to = strings.ToValidUTF8(strings.ReplaceAll((*p.of)[:min(len(*p.of), maxText)], "\x00", ""), "")
+			*p.to = db.Text(*p.of, maxText)
 		}
 	}
 	if f.MAC != "" {

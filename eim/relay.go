@@ -93,6 +93,10 @@ func (s *Server) initiate(ctx context.Context, q *iot.InitiateAuthenticationRequ
 // it is: it must be for the SM-DP+ of one that is under way, and whose it is shows
 // when the eUICC presents its certificate.
 func (s *Server) initiateUnnamed(ctx context.Context, q *iot.InitiateAuthenticationRequest) (*iot.InitiateAuthenticationResponse, error) {
+	refused := &iot.InitiateAuthenticationResponse{Refused: iot.Refused{Error: iot.RelayUnknownOrder}}
+	if rsp.CheckAddress(q.SMDPAddress) != nil || q.EUICCInfo1 == nil {
+		return refused, nil
+	}
 	waits := 0
 	err := s.db.Read(ctx, func(d db.Query) error {
 		return d.QueryRowContext(ctx, `select count(*) from (select 1 from eim_package where address = $1 and address <> '' limit 1) p`,
@@ -101,8 +105,8 @@ func (s *Server) initiateUnnamed(ctx context.Context, q *iot.InitiateAuthenticat
 	if err != nil {
 		return nil, fmt.Errorf("initiateAuthentication: %w", err)
 	}
-	if waits == 0 || q.EUICCInfo1 == nil {
-		return &iot.InitiateAuthenticationResponse{Refused: iot.Refused{Error: iot.RelayUnknownOrder}}, nil
+	if waits == 0 {
+		return refused, nil
 	}
 	return s.begin(ctx, q.EUICCChallenge, q.EUICCInfo1, q.SMDPAddress, "", "")
 }
@@ -188,11 +192,8 @@ func (s *Server) refusedBy(ctx context.Context, taskID, address string, function
 	} else {
 		slog.WarnContext(ctx, "relayed call failed", "smdp", address, "function", function.String(), "err", why)
 	}
-	if len(message) > 1000 {
-		message = message[:1000]
-	}
 	err := s.db.Write(context.WithoutCancel(ctx), func(tx *db.Tx) error {
-		_, err := tx.ExecContext(ctx, `update eim_package set reason = $2, message = $3 where task = $1`, taskID, reason, message)
+		_, err := tx.ExecContext(ctx, `update eim_package set reason = $2, message = $3 where task = $1`, taskID, reason, db.Text(message, maxMessage))
 		return err
 	})
 	if err != nil {
@@ -237,7 +238,6 @@ func (s *Server) session(ctx context.Context, q db.Query, id rsp.TransactionID) 
 }
 
 // open is session for what only goes on while the download is under way.
-
 func (s *Server) open(ctx context.Context, id rsp.TransactionID) (r *session, t *task, err error) {
 	err = s.db.Read(ctx, func(q db.Query) error {
 		r, t, err = s.session(ctx, q, id)

@@ -227,10 +227,7 @@ func (s *Server) doubt(ctx context.Context, tx *db.Tx, e *euicc, t *task, why st
 
 // setTrouble notes why an eUICC is not believed; "" ends the doubt in it.
 func (s *Server) setTrouble(ctx context.Context, tx *db.Tx, e *euicc, why string) error {
-	if len(why) > 1000 {
-		why = why[:1000]
-	}
-	if why == e.trouble {
+	if why = db.Text(why, maxMessage); why == e.trouble {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, `update eim_euicc set trouble = $2 where eid = $1`, string(e.eid), why); err != nil {

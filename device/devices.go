@@ -483,7 +483,8 @@ func (s *Store) Types(ctx context.Context, account string) (types map[string]int
 // running transactions become unknown, its running operation fails.
 func (s *Store) DeleteDevice(ctx context.Context, by By, id ID) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		d, err := s.FindDevice(ctx, tx, by.Account, id)
+		// Held, so that nobody puts an eSIM into it meanwhile.
+		d, err := deviceTable.find(ctx, tx, by.Account, string(id), tx.ForUpdate())
 		if err != nil {
 			return err
 		}

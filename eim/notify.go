@@ -52,8 +52,8 @@ func (s *Server) notify(ctx context.Context, j notifyJob) error {
 }
 
 // relay has a notification delivered, after the transaction and as often as it
-// takes. It is one that was proved, so its address comes from an SM-DP+ that an
-// eUICC trusted.
+// takes. One that was proved has its address from an SM-DP+ that an eUICC trusted; of
+// the others, of chips whose agents sign, there are no more than [full] lets through.
 func (s *Server) relay(ctx context.Context, tx *db.Tx, n *rsp.PendingNotification) error {
 	if err := s.cfg.Jobs.AddUnique(ctx, tx, notifyJob{Address: n.Metadata.Address, Notification: n.Raw}); err != nil {
 		return fmt.Errorf("queue notification for %s: %w", n.Metadata.Address, err)

@@ -46,8 +46,19 @@ func (v *evidence) digest() []byte {
 	return sum[:]
 }
 
-// mostRefused bounds what strangers can have stored for one EID.
+// mostRefused bounds what strangers can have stored for one EID: what is refused, and
+// what nobody has signed and comes when no task waits for it.
 const mostRefused = 50
+
+// full reports whether strangers have had their part stored for an EID.
+func full(ctx context.Context, q db.Query, eid ident.EID) (bool, error) {
+	var n int
+	if err := q.QueryRowContext(ctx, `select count(*) from eim_result where eid = $1 and (verdict = 'refused' or verdict = 'late' and witness = 'IPA')`,
+		string(eid)).Scan(&n); err != nil {
+		return false, fmt.Errorf("count refused results of %s: %w", eid, err)
+	}
+	return n >= mostRefused, nil
+}
 
 // maxMessage bounds what is said for people, in bytes. Much of it is a stranger's.
 const maxMessage = 1000
@@ -58,12 +69,8 @@ func (s *Server) keep(ctx context.Context, tx *db.Tx, eid ident.EID, taskID stri
 	countResult(v.kind, verdict)
 	digest := v.digest()
 	if verdict == refused {
-		var n int
-		if err := tx.QueryRowContext(ctx, `select count(*) from eim_result where eid = $1 and verdict = 'refused'`, string(eid)).Scan(&n); err != nil {
-			return fmt.Errorf("count refused results of %s: %w", eid, err)
-		}
-		if n >= mostRefused {
-			return nil
+		if is, err := full(ctx, tx, eid); err != nil || is {
+			return err
 		}
 	}
 	if _, err := tx.ExecContext(ctx, `insert into eim_result (id, eid, digest, task, kind, witness, verdict, why, evidence, received_at)

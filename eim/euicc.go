@@ -166,7 +166,7 @@ func (s *Server) Initial(ctx context.Context, q db.Query, eid ident.EID) (iot.Ei
 	}
 	c := iot.EimConfiguration{
 		ID: s.cfg.ID, FQDN: s.cfg.FQDN, IDType: idType(s.cfg.ID, s.cfg.FQDN), Counter: &counter, PublicKey: public,
-		Protocols: uint64(iot.RetrieveHTTPS), Indirect: true,
+		Protocols: iot.RetrieveHTTPS, Indirect: true,
 	}
 	if len(s.cfg.TLSTrust) > 0 {
 		if _, err := x509.ParsePKIXPublicKey(s.cfg.TLSTrust); err == nil {

@@ -79,7 +79,7 @@ func (m *model) step(rt *rapid.T, what string) {
 		m.tasks = append(m.tasks, w.queue(task))
 	case "poll", "change":
 		p := w.ask(&iot.GetEimPackageRequest{EID: v.eid, StateChanged: what == "change"}).(*iot.GetEimPackageResponse)
-		if p.Error != 0 && p.Error != nothingToDo {
+		if p.Error != 0 && p.Error != iot.EimNoPackage {
 			rt.Fatalf("poll: error %d", p.Error)
 		}
 		m.at = nil

@@ -17,13 +17,6 @@ import (
 	"godwit/tlv"
 )
 
-// Functions of ES9+ by their tags, for the numbers of their failures.
-const (
-	tagInitiate     tlv.Tag = 0xBF39
-	tagGetPackage   tlv.Tag = 0xBF3A
-	tagAuthenticate tlv.Tag = 0xBF3B
-)
-
 // Numbers with which relayed functions fail here, before an SM-DP+ is asked.
 const (
 	authenticateUnknownRun int64 = 10
@@ -117,12 +110,12 @@ func (s *Server) begin(ctx context.Context, challenge, info1 []byte, address, ta
 		SMDPAddress: address, EUICCChallenge: challenge, EUICCInfo1: info1,
 	}, func(p *rsp.InitiateAuthenticationResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
-		refused, err := s.refusedBy(ctx, taskID, address, tagInitiate, err)
+		refused, err := s.refusedBy(ctx, taskID, address, rsp.TagInitiateAuthentication, err)
 		return &iot.InitiateAuthenticationResponse{Refused: refused}, err
 	}
 	certificate, err := pki.ParseCertificate(answer.ServerCertificate)
 	if err != nil {
-		refused, err := s.refusedBy(ctx, taskID, address, tagInitiate, err)
+		refused, err := s.refusedBy(ctx, taskID, address, rsp.TagInitiateAuthentication, err)
 		return &iot.InitiateAuthenticationResponse{Refused: refused}, err
 	}
 	opened := false
@@ -301,7 +294,7 @@ func (s *Server) authenticate(ctx context.Context, q *iot.AuthenticateClientRequ
 		TransactionID: q.TransactionID, AuthenticateServerResponse: response,
 	}, func(p *rsp.AuthenticateClientResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
-		refused, err := s.refusedBy(ctx, r.task, r.address, tagAuthenticate, err)
+		refused, err := s.refusedBy(ctx, r.task, r.address, rsp.TagAuthenticateClient, err)
 		return &iot.AuthenticateClientResponse{Refused: refused}, err
 	}
 	out := &iot.AuthenticateClientResponse{
@@ -363,7 +356,7 @@ func (s *Server) getPackage(ctx context.Context, q *iot.GetBoundProfilePackageRe
 		TransactionID: q.TransactionID, PrepareDownloadResponse: response,
 	}, func(p *rsp.GetBoundProfilePackageResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
-		refused, err := s.refusedBy(ctx, r.task, r.address, tagGetPackage, err)
+		refused, err := s.refusedBy(ctx, r.task, r.address, rsp.TagGetBoundProfilePackage, err)
 		return &iot.GetBoundProfilePackageResponse{Refused: refused}, err
 	}
 	return &iot.GetBoundProfilePackageResponse{TransactionID: q.TransactionID, BoundProfilePackage: answer.BoundProfilePackage}, nil

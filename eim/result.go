@@ -75,7 +75,7 @@ func (s *Server) place(ctx context.Context, tx *db.Tx, c *claim, transaction []b
 		c.eid = t.eid
 	}
 	if c.eid == "" {
-		c.code = eidMissing
+		c.code = iot.EimMissingEID
 		return nil, nil, nil, nil
 	}
 	e, err := lock(ctx, tx, c.eid)
@@ -83,7 +83,7 @@ func (s *Server) place(ctx context.Context, tx *db.Tx, c *claim, transaction []b
 		return nil, nil, nil, err
 	}
 	if e == nil {
-		c.code = eidUnknown
+		c.code = iot.EimEIDNotFound
 		return nil, nil, nil, nil
 	}
 	if t != nil && t.eid != c.eid {
@@ -493,9 +493,9 @@ func (s *Server) takeError(ctx context.Context, tx *db.Tx, c *claim, q *iot.Resu
 	}
 	message := fmt.Sprintf("the IPA reports error %d", q.Code)
 	switch q.Code {
-	case 1:
+	case iot.ResultInvalidFormat:
 		message = "the IPA does not understand the package"
-	case 2:
+	case iot.ResultUnknownPackage:
 		message = "the IPA does not know this kind of package"
 	}
 	v := &evidence{kind: evidenceError, octets: iot.AppendASN1Request(nil, &iot.ProvideEimPackageResult{EID: c.eid, Error: q}), witness: ByIPA}

@@ -86,7 +86,7 @@ func writers() map[string]func() []byte {
 	}
 	config := EimConfiguration{
 		ID: "b", FQDN: "b.example.com", IDType: EimIDFQDN, Counter: new(int64(200)), Token: new(int64(AskToken)),
-		Protocols: uint64(RetrieveHTTPS | InjectHTTPS), CI: []byte{1, 2, 3, 4}, Indirect: true,
+		Protocols: RetrieveHTTPS | InjectHTTPS, CI: []byte{1, 2, 3, 4}, Indirect: true,
 	}
 	results := func(list ...OpResult) *PackageResult {
 		return &PackageResult{EimID: "e", Counter: 5, TransactionID: testOrder, Sequence: 130, Results: list}

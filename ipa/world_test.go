@@ -77,7 +77,7 @@ func publicInfo(key crypto.Signer) []byte {
 func (a *authority) configuration() iot.EimConfiguration {
 	return iot.EimConfiguration{
 		ID: eimID, FQDN: eimAddress, IDType: iot.EimIDFQDN, Counter: new(int64(0)), Token: new(int64(iot.AskToken)),
-		PublicKey: publicInfo(a.eimKey), TLSPublicKey: publicInfo(a.eimTLS.TLS.Key), Protocols: uint64(iot.RetrieveHTTPS),
+		PublicKey: publicInfo(a.eimKey), TLSPublicKey: publicInfo(a.eimTLS.TLS.Key), Protocols: iot.RetrieveHTTPS,
 	}
 }
 

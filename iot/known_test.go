@@ -132,7 +132,7 @@ func writers() map[string]func() []byte {
 		"data error": appended(&DataResponse{TransactionID: testOrder, Error: new(DataCINotFound)}),
 		"data response": appended(&DataResponse{
 			DefaultDP: new("d"), RootDS: new("s"), Token: new(int64(9)), TransactionID: testOrder,
-			Capabilities: &Capabilities{DirectDownload | IndirectDownload, uint64(RetrieveHTTPS)},
+			Capabilities: &Capabilities{DirectDownload | IndirectDownload, RetrieveHTTPS},
 		}),
 		"trigger code":    appended(&DownloadTrigger{ActivationCode: "1$dp.example.com$X", TransactionID: testOrder}),
 		"trigger default": appended(&DownloadTrigger{DefaultDP: true}),

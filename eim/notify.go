@@ -167,7 +167,7 @@ func (s *Server) proved(n *rsp.PendingNotification, key *pki.PublicKey) error {
 	return err
 }
 
-// notified takes ESipa.HandleNotification. SGP.32 v1.2, 5.14.7.
+// notified takes ESipa.HandleNotification of SGP.32.
 func (s *Server) notified(ctx context.Context, q *iot.HandleNotification) error {
 	if q.Result != nil {
 		_, err := s.provide(ctx, q.Result)

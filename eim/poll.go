@@ -25,8 +25,8 @@ const (
 	listPause = 10 * time.Second
 )
 
-// poll answers ESipa.GetEimPackage: the package that is under way, the same
-// octets as before, or the next, or a code. SGP.32 v1.2, 5.14.5.
+// poll answers ESipa.GetEimPackage of SGP.32: the package that is under way, the
+// same octets as before, or the next, or a code.
 func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, remote string) (octets []byte, code int64, err error) {
 	now := s.now()
 	if !stateChanged && s.idle.has(eid, now) {

@@ -39,9 +39,9 @@ type session struct {
 	hashed   []byte
 }
 
-// initiate relays ESipa.InitiateAuthentication. Only the IPA of a download that
-// is under way may have an SM-DP+ called, and only the one of that download, so
-// this server calls nobody for strangers. SGP.32 v1.2, 5.14.1.
+// initiate relays ESipa.InitiateAuthentication of SGP.32. Only the IPA of a
+// download that is under way may have an SM-DP+ called, and only the one of that
+// download, so this server calls nobody for strangers.
 func (s *Server) initiate(ctx context.Context, q *iot.InitiateAuthenticationRequest) (*iot.InitiateAuthenticationResponse, error) {
 	refuse := func(number int64) (*iot.InitiateAuthenticationResponse, error) {
 		return &iot.InitiateAuthenticationResponse{Refused: iot.Refused{Error: number}}, nil
@@ -242,8 +242,8 @@ func (s *Server) open(ctx context.Context, id rsp.TransactionID) (r *session, t 
 	return r, t, err
 }
 
-// authenticate relays ESipa.AuthenticateClient. What the eUICC signed goes on
-// octet for octet. SGP.32 v1.2, 5.14.2.
+// authenticate relays ESipa.AuthenticateClient of SGP.32. What the eUICC signed
+// goes on octet for octet.
 func (s *Server) authenticate(ctx context.Context, q *iot.AuthenticateClientRequest) (*iot.AuthenticateClientResponse, error) {
 	refuse := func(number int64) (*iot.AuthenticateClientResponse, error) {
 		return &iot.AuthenticateClientResponse{Refused: iot.Refused{Error: number}}, nil
@@ -336,7 +336,7 @@ func (s *Server) offered(ctx context.Context, t *task, out *iot.AuthenticateClie
 	return nil
 }
 
-// getPackage relays ESipa.GetBoundProfilePackage. SGP.32 v1.2, 5.14.3.
+// getPackage relays ESipa.GetBoundProfilePackage of SGP.32.
 func (s *Server) getPackage(ctx context.Context, q *iot.GetBoundProfilePackageRequest) (*iot.GetBoundProfilePackageResponse, error) {
 	r, _, err := s.open(ctx, q.TransactionID)
 	if err != nil {
@@ -362,8 +362,7 @@ func (s *Server) getPackage(ctx context.Context, q *iot.GetBoundProfilePackageRe
 	return &iot.GetBoundProfilePackageResponse{TransactionID: q.TransactionID, BoundProfilePackage: answer.BoundProfilePackage}, nil
 }
 
-// cancelSession relays ESipa.CancelSession, also where the task is over.
-// SGP.32 v1.2, 5.14.4.
+// cancelSession relays ESipa.CancelSession of SGP.32, also where the task is over.
 func (s *Server) cancelSession(ctx context.Context, q *iot.CancelSessionRequest) (*iot.CancelSessionResponse, error) {
 	var r *session
 	err := s.db.Read(ctx, func(d db.Query) (err error) {

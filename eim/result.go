@@ -28,9 +28,9 @@ type claim struct {
 
 func (c *claim) acknowledge(sequence int64) { c.acks = append(c.acks, sequence) }
 
-// provide takes ESipa.ProvideEimPackageResult. What is not believed changes
-// nothing and is acknowledged to nobody. The error is trouble of ours, after
-// which the IPA is to come again. SGP.32 v1.2, 5.14.6.
+// provide takes ESipa.ProvideEimPackageResult of SGP.32. What is not believed
+// changes nothing and is acknowledged to nobody. The error is trouble of ours,
+// after which the IPA is to come again.
 func (s *Server) provide(ctx context.Context, q *iot.ProvideEimPackageResult) (*iot.ProvideEimPackageResultResponse, error) {
 	var c *claim
 	err := s.db.Write(ctx, func(tx *db.Tx) error {
@@ -202,8 +202,8 @@ func (s *Server) takePackage(ctx context.Context, tx *db.Tx, c *claim, der []byt
 	return s.apply(ctx, tx, e, t, result, v)
 }
 
-// mostDoubted is how many results that nobody can believe a package of the eIM's own
-// making is kept under way for.
+// mostDoubted is how many results that nobody can believe a package of the
+// eIM's own making is kept under way for.
 const mostDoubted = 3
 
 // doubt notes why an eUICC was not believed, for those who will wonder why their

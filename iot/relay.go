@@ -8,8 +8,7 @@ import (
 )
 
 // The functions of ES9+ that an eIM relays. What SM-DP+ and eUICC signed are
-// whole elements in the octets in which they came: relay them as they are. SGP.32
-// v1.2, 5.14.1 to 5.14.4.
+// whole elements in the octets in which they came: relay them as they are.
 
 // An InitiateAuthenticationRequest opens a run: BF39.
 type InitiateAuthenticationRequest struct {

@@ -157,7 +157,7 @@ func (c *consumer) find(id string) (int, *iot.EimConfiguration) {
 	return -1, nil
 }
 
-// LoadPackage goes down the ladder of SGP.32 v1.2, 3.3.1 and 5.9.1.
+// LoadPackage goes down the ladder of checks of ES10b.LoadEuiccPackage of SGP.32.
 func (c *consumer) LoadPackage(der []byte) ([]byte, error) {
 	eim, id, err := iot.ReadPackageHeader(der)
 	if err != nil {

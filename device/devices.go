@@ -461,7 +461,7 @@ func (s *Store) connect(d *Device, at time.Time) {
 func (s *Store) Types(ctx context.Context, account string) (types map[string]int64, err error) {
 	types = map[string]int64{}
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		rows, err := q.QueryContext(ctx, `select type, count(*) from device where account_sid = $1 and type <> '' group by type`, account)
+		rows, err := q.QueryContext(ctx, `select type, count(*) from device where account_sid = $1 and type_folded > '' group by type`, account)
 		if err != nil {
 			return fmt.Errorf("read device types: %w", err)
 		}

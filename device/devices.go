@@ -108,7 +108,7 @@ func (s *Store) placed(ctx context.Context, tx *db.Tx, d Device, existed bool, p
 	if !existed || p.Group == nil && p.Type == nil {
 		return nil
 	}
-	eids, err := eidsOf(ctx, tx, d.ID)
+	eids, err := EIDs(ctx, tx, d.ID)
 	if err != nil {
 		return err
 	}
@@ -206,6 +206,9 @@ var RestrictedStatuses = []string{"unrestricted", "restricted", "disabled", "unt
 
 // maxNotes bounds longer texts, in bytes.
 const maxNotes = 4000
+
+// maxText bounds names and other short texts, in bytes.
+const maxText = 255
 
 func checkText(field, text string, longest int) error {
 	if len(text) > longest || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
@@ -488,7 +491,7 @@ func (s *Store) DeleteDevice(ctx context.Context, by By, id ID) error {
 		if err != nil {
 			return err
 		}
-		eids, err := eidsOf(ctx, tx, d.ID)
+		eids, err := EIDs(ctx, tx, d.ID)
 		if err != nil {
 			return err
 		}

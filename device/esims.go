@@ -46,18 +46,14 @@ func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (ESIM, 
 	return esimTable.get(ctx, s.DB, account, string(eid))
 }
 
-func eidsOf(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
+// EIDs returns the eSIMs of a device in the order in which they came.
+func EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
 	eids, err := db.All(ctx, q, db.Only[ident.EID],
 		`select eid from esim where device_id = $1 order by created_at`, string(id))
 	if err != nil {
 		return nil, fmt.Errorf("read eSIMs of %s: %w", id, err)
 	}
 	return eids, nil
-}
-
-// EIDs returns the eSIMs of a device in the order in which they came.
-func (s *Store) EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
-	return eidsOf(ctx, q, id)
 }
 
 // checkESIM refuses an eSIM that cannot be put into a device.

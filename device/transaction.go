@@ -172,7 +172,7 @@ func (s *Store) target(ctx context.Context, tx *db.Tx, account string, id ID, ei
 	}
 	e, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
 	if db.None(err) || err == nil && e.Device != id {
-		has, err := eidsOf(ctx, tx, id)
+		has, err := EIDs(ctx, tx, id)
 		if err != nil {
 			return err
 		}

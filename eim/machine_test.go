@@ -20,15 +20,10 @@ func TestMovesLeadOn(t *testing.T) {
 			if from.ended() {
 				t.Errorf("%s leads on from %s, which is an end", a, from)
 			}
-			if to, ok := from.after(a); !ok || to != m.To {
-				t.Errorf("%s after %s: %s %v", a, from, to, ok)
-			}
 		}
 	}
-	for _, s := range Stages {
-		if _, ok := s.after(succeed); ok != (s == Sent) {
-			t.Errorf("a task in %s may succeed: %v", s, ok)
-		}
+	if from := moves[succeed].From; !slices.Equal(from, []Stage{Sent}) {
+		t.Errorf("a task may succeed in %v", from)
 	}
 }
 

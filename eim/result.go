@@ -67,16 +67,16 @@ func (s *Server) take(ctx context.Context, tx *db.Tx, c *claim, q *iot.ProvideEi
 // transaction to belong to it. The task is nil where there is none; the eUICC is
 // nil where c.code says why.
 func (s *Server) place(ctx context.Context, tx *db.Tx, c *claim, transaction []byte, fits func(octets []byte, counter int64) bool) (*euicc, *task, *underWay, error) {
-	t, err := s.taskByTransaction(ctx, tx, transaction)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if t != nil && c.eid == "" {
-		c.eid = t.eid
-	}
 	if c.eid == "" {
-		c.code = iot.EimMissingEID
-		return nil, nil, nil, nil
+		t, err := s.taskByTransaction(ctx, tx, transaction)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if t == nil {
+			c.code = iot.EimMissingEID
+			return nil, nil, nil, nil
+		}
+		c.eid = t.eid
 	}
 	e, err := lock(ctx, tx, c.eid)
 	if err != nil {
@@ -86,8 +86,9 @@ func (s *Server) place(ctx context.Context, tx *db.Tx, c *claim, transaction []b
 		c.code = iot.EimEIDNotFound
 		return nil, nil, nil, nil
 	}
-	if t != nil && t.eid != c.eid {
-		return e, nil, nil, nil
+	t, err := s.taskByTransaction(ctx, tx, transaction)
+	if err != nil || t != nil && t.eid != c.eid {
+		return e, nil, nil, err
 	}
 	w := &underWay{}
 	err = tx.QueryRowContext(ctx, `select task, phase, counter, octets from eim_package where eid = $1`, string(c.eid)).
@@ -99,12 +100,9 @@ func (s *Server) place(ctx context.Context, tx *db.Tx, c *claim, transaction []b
 		return nil, nil, nil, fmt.Errorf("read package under way: %w", err)
 	}
 	if t == nil && w != nil && len(transaction) == 0 && fits(w.octets, w.counter) {
-		t, err = s.readTask(ctx, tx, `id = $1`, w.task)
-	} else if t != nil { // read before the lock: it may have moved
-		t, err = s.readTask(ctx, tx, `id = $1`, t.id)
-	}
-	if err != nil {
-		return nil, nil, nil, err
+		if t, err = s.readTask(ctx, tx, `id = $1`, w.task); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	if w != nil && (t == nil || w.task != t.id) {
 		w = nil

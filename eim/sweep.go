@@ -75,21 +75,22 @@ func (s *Server) flush(ctx context.Context) error {
 }
 
 func (s *Server) flushChunk(ctx context.Context, chunk []ident.EID, list map[ident.EID]sighting) error {
-	sightings := make([]Sighting, len(chunk))
+	sightings, rows := make([]Sighting, len(chunk)), make([][]any, len(chunk))
 	for i, eid := range chunk {
-		sightings[i] = Sighting{EID: eid, At: db.Time(list[eid].at), Address: list[eid].address}
+		seen := list[eid]
+		sightings[i] = Sighting{EID: eid, At: db.Time(seen.at), Address: seen.address}
+		rows[i] = []any{string(eid), seen.at, seen.address}
 	}
 	err := s.db.Write(ctx, func(tx *db.Tx) error {
-		for _, eid := range chunk {
-			if _, err := tx.ExecContext(ctx, `update eim_euicc set seen_at = $2, seen_from = $3 where eid = $1 and seen_at < $2`,
-				string(eid), list[eid].at, list[eid].address); err != nil {
-				return fmt.Errorf("note that %s has polled: %w", eid, err)
-			}
-		}
-		return nil
-	})
-	if err != nil || s.cfg.Seen == nil {
+		_, err := tx.ExecMany(ctx, `update eim_euicc set seen_at = v.column2, seen_from = v.column3
+			from (values {text, bigint, text}) v where eid = v.column1 and seen_at < v.column2`, nil, rows)
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("update eUICCs: %w", err)
+	}
+	if s.cfg.Seen == nil {
+		return nil
 	}
 	return s.cfg.Seen(ctx, sightings)
 }

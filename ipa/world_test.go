@@ -206,7 +206,7 @@ func (w *world) boot() error {
 	if w.kind == iotChip {
 		chip, err = ipa.SGP32(&fuse.Card{Card: w.card, Fuse: w.fuse})
 	} else {
-		chip, err = ipa.ConsumerJournal(&fuse.Card{Card: w.card, Fuse: w.fuse}, &fuse.Journal{Journal: w.chipJournal, Fuse: w.fuse}, w.agent)
+		chip, err = ipa.Consumer(&fuse.Card{Card: w.card, Fuse: w.fuse}, &fuse.Journal{Journal: w.chipJournal, Fuse: w.fuse}, w.agent)
 	}
 	if err != nil {
 		return err

@@ -2,8 +2,12 @@ package device
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"godwit/db"
 	"godwit/event"
@@ -215,11 +219,25 @@ func (s *Store) DeleteCode(ctx context.Context, by By, iccid ident.ICCID) error 
 }
 
 // nextCode finds the oldest available code of a carrier, passing over those that
-// others are taking at this moment.
-func nextCode(ctx context.Context, tx *db.Tx, account string, keys []string) (Code, error) {
-	in, args := placeholders(2, keys)
-	c, err := codeTable.one(ctx, tx, `where account_sid = $1 and status = 'available' and carrier_key in (`+in+`)
-		order by created_at limit 1`+tx.SkipLocked(), append([]any{account}, args...)...)
+// others are taking at this moment. Each of the carrier's names is looked for by
+// itself: of several at a time the database would sort all codes.
+func nextCode(ctx context.Context, tx *db.Tx, account string, keys []string) (c Code, err error) {
+	const oldest = `where account_sid = $1 and status = 'available' and carrier_key = $2 order by created_at limit 1`
+	since := map[string]time.Time{}
+	for _, key := range keys {
+		c, err := codeTable.one(ctx, tx, oldest, account, key)
+		if err == nil {
+			since[key] = c.CreatedAt
+		} else if !db.None(err) {
+			return c, fmt.Errorf("look for an activation code: %w", err)
+		}
+	}
+	err = sql.ErrNoRows
+	for _, key := range slices.SortedFunc(maps.Keys(since), func(a, b string) int { return since[a].Compare(since[b]) }) {
+		if c, err = codeTable.one(ctx, tx, oldest+tx.SkipLocked(), account, key); !db.None(err) {
+			break
+		}
+	}
 	if err != nil && !db.None(err) {
 		return c, fmt.Errorf("look for an activation code: %w", err)
 	}

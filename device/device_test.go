@@ -2,6 +2,10 @@ package device
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,6 +65,20 @@ func TestSameICCID(t *testing.T) {
 	}
 }
 
+// p384 is a key that the eIM does not take.
+func p384(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 // TestPutDevices creates, changes and refuses, each device for itself.
 func TestPutDevices(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -75,11 +93,12 @@ func TestPutDevices(t *testing.T) {
 			{ID: numberedID(2), RestrictedStatus: ptr("gone")},
 			{ID: numberedID(3), EIDs: []EIDPatch{{EID: "123"}}},
 			{ID: numberedID(4), EIDs: []EIDPatch{{EID: numberedEID(t, 4), AgentKey: []byte("key")}}},
+			{ID: numberedID(5), EIDs: []EIDPatch{{EID: numberedEID(t, 5), AgentKey: p384(t)}}},
 		}, PutOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []string{"", "id", "restricted_status", "eids", "eids"} {
+		for i, want := range []string{"", "id", "restricted_status", "eids", "eids", "eids"} {
 			refusal, _ := fault.As(puts[i].Err)
 			if (refusal == nil) != (want == "") || refusal != nil && refusal.Field != want {
 				t.Errorf("device %d: %v, want it refused for %q", i, puts[i].Err, want)

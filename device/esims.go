@@ -2,14 +2,13 @@ package device
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/x509"
 	"fmt"
 
 	"godwit/db"
 	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/pki"
 )
 
 // An EIDPatch puts an eSIM into a device.
@@ -47,18 +46,14 @@ func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (ESIM, 
 	return esimTable.get(ctx, s.DB, account, string(eid))
 }
 
-func eidsOf(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
+// EIDs returns the eSIMs of a device in the order in which they came.
+func EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
 	eids, err := db.All(ctx, q, db.Only[ident.EID],
 		`select eid from esim where device_id = $1 order by created_at`, string(id))
 	if err != nil {
 		return nil, fmt.Errorf("read eSIMs of %s: %w", id, err)
 	}
 	return eids, nil
-}
-
-// EIDs returns the eSIMs of a device in the order in which they came.
-func (s *Store) EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
-	return eidsOf(ctx, q, id)
 }
 
 // checkESIM refuses an eSIM that cannot be put into a device.
@@ -70,9 +65,8 @@ func (s *Store) checkESIM(ctx context.Context, tx *db.Tx, account string, id ID,
 		return fault.Field("eids", "the kind of an eSIM is iot or consumer, not %.40q", p.Kind)
 	}
 	if p.AgentKey != nil {
-		key, err := x509.ParsePKIXPublicKey(p.AgentKey)
-		if _, curve := key.(*ecdsa.PublicKey); err != nil || !curve {
-			return fault.Field("eids", "the agent key of %s must be a SubjectPublicKeyInfo with a key on an elliptic curve", p.EID)
+		if _, err := pki.ParsePublicKeyInfo(p.AgentKey); err != nil { // as the eIM reads it: nothing is refused after this
+			return fault.Field("eids", "the agent key of %s must be a SubjectPublicKeyInfo with a key on P-256 or brainpoolP256r1: %v", p.EID, err)
 		}
 	}
 	e, err := esimTable.read(ctx, tx, string(p.EID), tx.ForUpdate())

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"godwit/db"
@@ -190,15 +189,10 @@ func (r Report) unique() []Reported {
 		}
 		n.Active = n.Active && !taken
 		taken = taken || n.Active
-		n.Carrier, n.Name, n.Type = plain(n.Carrier), plain(n.Name), plain(n.Type)
+		n.Carrier, n.Name, n.Type = db.Text(n.Carrier, maxText), db.Text(n.Name, maxText), db.Text(n.Type, maxText)
 		said = append(said, n)
 	}
 	return said
-}
-
-// plain makes a device's text fit for storing.
-func plain(text string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(text[:min(len(text), maxText)], "\x00", ""), "")
 }
 
 func (s *Store) addProfile(ctx context.Context, tx *db.Tx, e ESIM, n Reported, kept []Profile, p proof) (Profile, error) {

@@ -256,7 +256,7 @@ func (d *Device) openChip() (ipa.Chip, error) {
 	if d.plan.Has(WrongSignature) {
 		key = wrongSigner{key}
 	}
-	return ipa.ConsumerJournal(d.way, d.journal("chip.json"), key)
+	return ipa.Consumer(d.way, d.journal("chip.json"), key)
 }
 
 // consumer reports whether the eUICC is one of SGP.22.

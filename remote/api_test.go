@@ -90,6 +90,23 @@ func TestNotUTF8(t *testing.T) {
 	}
 }
 
+// TestEventTimes: a parameter of the audit log says a time, and nothing more.
+func TestEventTimes(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	w.register(t, 1)
+	for text, want := range map[string]int{
+		"-1d": http.StatusOK, "-3H": http.StatusOK, "2026-03-04T05:06:07Z": http.StatusOK, "yesterday": http.StatusBadRequest,
+		"-1d or start_time < -2d": http.StatusBadRequest, "-1d'": http.StatusBadRequest,
+	} {
+		for _, name := range []string{"start_time", "end_time"} {
+			target := "/ws/v1/events/inventory?" + url.Values{name: {text}}.Encode()
+			if a, content := w.ask(t, http.MethodGet, target, ""); a.StatusCode != want {
+				t.Errorf("%s=%s: %d %s", name, text, a.StatusCode, content)
+			}
+		}
+	}
+}
+
 // TestPaging goes on by next_uri and by the cursor with the same parameters, while
 // devices come and go.
 func TestPaging(t *testing.T) {

@@ -90,6 +90,17 @@ func TestNotUTF8(t *testing.T) {
 	}
 }
 
+// TestOneValue refuses what follows the JSON of a request.
+func TestOneValue(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	for _, more := range []string{"}", "]", "{}", "x", "\n}"} {
+		body := `{"mac": "0004F3000001"}` + more
+		if a, content := w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", body); a.StatusCode != http.StatusBadRequest || !strings.Contains(content, "more than one JSON value") {
+			t.Errorf("%q: %d %s", body, a.StatusCode, content)
+		}
+	}
+}
+
 // TestPaging goes on by next_uri and by the cursor with the same parameters, while
 // devices come and go.
 func TestPaging(t *testing.T) {

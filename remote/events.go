@@ -2,6 +2,7 @@ package remote
 
 import (
 	"encoding/json"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -70,8 +71,10 @@ func eventFilter(r *web.Request) (string, error) {
 // moment writes a parameter as a time of a query: an offset from now stands
 // without quotes.
 func moment(s string) string {
-	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") {
+	if offset.MatchString(s) {
 		return s
 	}
 	return query.Quote(s)
 }
+
+var offset = regexp.MustCompile(`^[-+][0-9]+[a-zA-Z]$`)

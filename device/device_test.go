@@ -300,6 +300,40 @@ func TestCodes(t *testing.T) {
 	})
 }
 
+// TestCodeOfInstalledProfile registers a code and has its profile come another
+// way: nobody is given the code then, and the profile has its carrier.
+func TestCodeOfInstalledProfile(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		id, eid := h.device(t, 1)
+		other, second := h.device(t, 2)
+		iccid, tested := h.code(t, 1, "Northwind"), h.code(t, 2, "Contoso")
+		tx, err := h.Act(t.Context(), h.by, ActionRequest{Action: Download, Device: id, EID: eid, ActivationCode: db.Secret("1$rsp.example.net$SENT-ALONG")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.outcome(t, Outcome{TaskID: h.eim.last(t).ID, EID: eid, Stage: StageDone, ICCID: iccid})
+		if got := h.tx(t, tx.ID); got.Status != TxComplete || got.ICCID != iccid {
+			t.Fatalf("%+v", got)
+		}
+		trial := is(tested, "Test", false)
+		trial.Type = "test" // many eSIMs may have it
+		h.report(t, eid, is(iccid, "Mobile", true), trial)
+		if c, err := h.Code(t.Context(), h.by.Account, iccid); err != nil || c.Status != CodeDownloaded || c.EID != eid || c.Device != id {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if got := h.codeStatus(t, tested); got != CodeAvailable {
+			t.Errorf("the code of a test profile is %s", got)
+		}
+		if o := h.begins(t, Order{Work: WorkActivate, Device: other, EID: second, Carrier: "Northwind"}); o.MessageCode != CodeNoActivationCode {
+			t.Errorf("%+v", o)
+		}
+		if o := h.begins(t, Order{Work: WorkActivate, Device: id, EID: eid, Carrier: "Northwind"}); o.Status != OpSuccessful || o.ICCID != iccid {
+			t.Errorf("%+v", o)
+		}
+	})
+}
+
 // nowhere fails if a text is in any column of text or any event.
 func (h *house) nowhere(t *testing.T, secret string) {
 	t.Helper()

@@ -160,11 +160,7 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 	if err != nil && !db.None(err) {
 		return err
 	}
-	t, err := runningTransaction(ctx, tx, eid)
-	if err == nil {
-		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{})
-	}
-	if err != nil && !db.None(err) {
+	if err := s.dropTx(ctx, tx, eid); err != nil {
 		return err
 	}
 	if err := s.EIM.Forget(ctx, tx, eid); err != nil {
@@ -179,4 +175,21 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 		}
 	}
 	return s.record(ctx, tx, event.Event{Kind: "esim.deleted", Subject: string(eid), Account: e.Account, Data: by.data(map[string]any{"device_id": e.Device})})
+}
+
+// dropTx ends the transaction that runs on an eSIM which goes. What the eIM can
+// take back no device has had: its activation code is not used up.
+func (s *Store) dropTx(ctx context.Context, tx *db.Tx, eid ident.EID) error {
+	t, err := runningTransaction(ctx, tx, eid)
+	if db.None(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read transaction of %s: %w", eid, err)
+	}
+	back, err := s.EIM.Cancel(ctx, tx, taskID(t.ID))
+	if err != nil {
+		return err
+	}
+	return s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{Untouched: back})
 }

@@ -153,7 +153,7 @@ func (s *Store) actDownload(ctx context.Context, tx *db.Tx, t Transaction, r Act
 		return t, err
 	}
 	if c.Status != CodeAvailable {
-		return t, fault.New(fault.Conflict, "the activation code of %s is %s: register a new one", c.ICCID, c.Status)
+		return t, fault.New(fault.Conflict, "the activation code of %s is %s: %s", c.ICCID, c.Status, codeAdvice[c.Status])
 	}
 	sec, err := s.reserve(ctx, tx, c, &t)
 	if err != nil {

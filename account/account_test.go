@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"godwit/account"
+	"godwit/callback"
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/event"
@@ -139,7 +140,10 @@ func TestWithdrawn(t *testing.T) {
 		check(s, a.SID, old, false)
 		check(s, a.SID, token, true)
 		for name, read := range map[string]func() (db.Secret, error){
-			"for signing": func() (db.Secret, error) { return s.SigningToken(t.Context(), a.SID) },
+			"for signing": func() (db.Secret, error) {
+				signing, err := s.Signing(t.Context(), a.SID)
+				return signing.Token, err
+			},
 			"by reading": func() (got db.Secret, err error) {
 				err = d.Read(t.Context(), func(q db.Query) error { got, err = s.Token(t.Context(), q, a.SID); return err })
 				return got, err
@@ -162,6 +166,39 @@ func TestWithdrawn(t *testing.T) {
 	})
 }
 
+// TestRotatedWhileRead: a token that is replaced at any moment while somebody
+// reads what signs is not remembered.
+func TestRotatedWhileRead(t *testing.T) {
+	d := dbtest.SQLite(t)
+	s := account.New(d, event.New(d))
+	a, _ := create(t, d, s, "", "main")
+	if _, err := s.Signing(t.Context(), a.SID); err != nil { // makes its settings
+		t.Fatal(err)
+	}
+	for at := 1; at < 5; at++ {
+		write(t, d, func(tx *db.Tx) error { return s.SetDialect(t.Context(), tx, a.SID, callback.Twilio) }) // forgets
+		var token string
+		looks := 0
+		s.Now = func() time.Time { // it is asked the time now and then
+			if looks++; looks == at {
+				s.Now = time.Now
+				write(t, d, func(tx *db.Tx) (err error) {
+					token, err = s.RotateToken(t.Context(), tx, a.SID)
+					return err
+				})
+			}
+			return time.Now()
+		}
+		if _, err := s.Signing(t.Context(), a.SID); err != nil {
+			t.Fatal(err)
+		}
+		s.Now = time.Now
+		if got, err := s.Signing(t.Context(), a.SID); err != nil || token != "" && string(got.Token) != token {
+			t.Errorf("rotated at look %d: signs with another token than the account's, %v", at, err)
+		}
+	}
+}
+
 // TestTokenIsSealed looks at what is stored.
 func TestTokenIsSealed(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -182,7 +219,7 @@ func TestTokenIsSealed(t *testing.T) {
 			_, err := tx.ExecContext(t.Context(), `update account set token_sealed = $1 where sid = $2`, sealed, b.SID)
 			return err
 		})
-		if _, err := s.SigningToken(t.Context(), b.SID); err == nil {
+		if _, err := s.Signing(t.Context(), b.SID); err == nil {
 			t.Error("another account's token opened")
 		}
 	})

@@ -11,6 +11,15 @@ import (
 	"godwit/fault"
 )
 
+// A Key is an API key: a credential of an account that can be withdrawn alone.
+type Key struct {
+	SID       string
+	Account   string
+	Name      string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
 // CreateKey adds an API key and returns it with its secret, which is shown this
 // once: only its hash is kept.
 func (s *Store) CreateKey(ctx context.Context, tx *db.Tx, account, name string) (Key, string, error) {
@@ -50,7 +59,7 @@ func (s *Store) DeleteKey(ctx context.Context, tx *db.Tx, account, sid string) e
 	if n == 0 {
 		return fault.New(fault.NotFound, "API key %s was not found", sid)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "api_key.deleted", Subject: sid, Account: account, At: s.Now()})
 }
 
@@ -71,7 +80,3 @@ func (s *Store) Keys(ctx context.Context, q db.Query, account string, after Key,
 	}
 	return list, nil
 }
-
-// CacheTime is how long a node may go on accepting credentials that were
-// withdrawn on another node.
-const CacheTime = 30 * time.Second

@@ -33,13 +33,13 @@ func (s *Store) VerifyUser(ctx context.Context, name, password string) (Caller, 
 	}
 	id := sha256.Sum256([]byte("user\x00" + name + "\x00" + password))
 	now := s.Now()
-	if c, ok := s.cache.caller(id, now); ok {
+	if c, ok := s.callers.get(id, now); ok {
 		return c, nil
 	}
 	if s.passwords.refused(id, now) {
 		return Caller{}, errLogin
 	}
-	seen := s.cache.version()
+	seen := s.callers.version()
 	c := Caller{User: name}
 	stored, err := s.readLogin(ctx, &c, `select u.account_sid, u.role, u.password_hash, a.status, coalesce(p.status, 'active') from login_user u
 		join account a on a.sid = u.account_sid left join account p on p.sid = a.parent_sid where u.name = $1`, name)
@@ -54,7 +54,7 @@ func (s *Store) VerifyUser(ctx context.Context, name, password string) (Caller, 
 		s.passwords.refuse(id, now)
 		return Caller{}, errLogin
 	}
-	s.cache.putCaller(seen, id, c, now)
+	s.callers.put(seen, id, c, now)
 	return c, nil
 }
 
@@ -81,10 +81,10 @@ var errUserKey = fault.New(fault.Unauthorized, "the API key's identifier or secr
 func (s *Store) VerifyUserKey(ctx context.Context, key, secret string) (Caller, error) {
 	id := sha256.Sum256([]byte("key\x00" + key + "\x00" + secret))
 	now := s.Now()
-	if c, ok := s.cache.caller(id, now); ok && now.Before(c.until) {
+	if c, ok := s.callers.get(id, now); ok && now.Before(c.until) {
 		return c, nil
 	}
-	seen := s.cache.version()
+	seen := s.callers.version()
 	c := Caller{Key: key}
 	var want []byte
 	var status, parent Status
@@ -107,7 +107,7 @@ func (s *Store) VerifyUserKey(ctx context.Context, key, secret string) (Caller, 
 	if !allowed {
 		return Caller{}, fault.New(fault.Unauthorized, "API keys are off in this account: an administrator allows them first")
 	}
-	s.cache.putCaller(seen, id, c, now)
+	s.callers.put(seen, id, c, now)
 	return c, nil
 }
 

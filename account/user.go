@@ -173,7 +173,7 @@ func (s *Store) SetRole(ctx context.Context, tx *db.Tx, account, name string, to
 	if _, err := tx.ExecContext(ctx, `update login_user set role = $1, updated_at = $2 where name = $3`, string(to), db.Micros(u.UpdatedAt), u.Name); err != nil {
 		return User{}, fmt.Errorf("store role of %s: %w", u.Name, err)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return u, s.events.Append(ctx, tx, event.Event{Kind: "user.role", Subject: u.Name, Account: account, At: u.UpdatedAt, Data: map[string]Role{"from": from, "to": to}})
 }
 
@@ -213,7 +213,7 @@ func (s *Store) SetPassword(ctx context.Context, tx *db.Tx, account, name string
 	if _, err := tx.ExecContext(ctx, `update login_user set password_hash = $1, password_sealed = null, updated_at = $2 where name = $3`, password.hash, db.Micros(now), u.Name); err != nil {
 		return fmt.Errorf("store password of %s: %w", u.Name, err)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	tx.AfterCommit(s.passwords.forgive)
 	return s.events.Append(ctx, tx, event.Event{Kind: "user.password", Subject: u.Name, Account: account, At: now})
 }
@@ -232,7 +232,7 @@ func (s *Store) DeleteUser(ctx context.Context, tx *db.Tx, account, name string)
 			return fmt.Errorf("delete user %s: %w", u.Name, err)
 		}
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "user.deleted", Subject: u.Name, Account: account, At: s.Now()})
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"godwit/account"
-	"godwit/callback"
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/event"
@@ -176,7 +175,10 @@ func TestRotatedWhileRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at := 1; at < 5; at++ {
-		write(t, d, func(tx *db.Tx) error { return s.SetDialect(t.Context(), tx, a.SID, callback.Twilio) }) // forgets
+		write(t, d, func(tx *db.Tx) error { // so that all is to be read anew
+			_, err := s.RotateToken(t.Context(), tx, a.SID)
+			return err
+		})
 		var token string
 		looks := 0
 		s.Now = func() time.Time { // it is asked the time now and then

@@ -122,6 +122,23 @@ func (s *Store) List(ctx context.Context, q db.Query, parent string, after Accou
 	return list, nil
 }
 
+// A Filter selects accounts; empty members fit all.
+type Filter struct {
+	Name   string
+	Status Status
+}
+
+// Family returns an account and its subaccounts, itself first and then in the
+// order of their making, offset of them passed over.
+func (s *Store) Family(ctx context.Context, q db.Query, sid string, f Filter, offset, limit int) ([]Account, error) {
+	list, err := db.All(ctx, q, scan, `select `+columns+` from account where (sid = $1 or parent_sid = $1) and ($2 = '' or name = $2) and ($3 = '' or status = $3)
+		order by case when sid = $1 then 0 else 1 end, created_at, sid limit $4 offset $5`, sid, f.Name, string(f.Status), limit, offset)
+	if err != nil {
+		return nil, fmt.Errorf("list the family of %s: %w", sid, err)
+	}
+	return list, nil
+}
+
 // keyTime is a time in a key of a page; before everything if there is none.
 func keyTime(t time.Time) int64 {
 	if t.IsZero() {

@@ -300,11 +300,11 @@ func TestKeys(t *testing.T) {
 			})
 		}
 		if err := d.Read(t.Context(), func(q db.Query) error {
-			first, err := s.Keys(t.Context(), q, a.SID, account.Key{}, 2)
+			first, err := s.Keys(t.Context(), q, a.SID, 0, 2)
 			if err != nil || len(first) != 2 || first[0].Name != "x" {
 				t.Fatalf("first page %+v, %v", first, err)
 			}
-			rest, err := s.Keys(t.Context(), q, a.SID, first[1], 2)
+			rest, err := s.Keys(t.Context(), q, a.SID, 2, 2)
 			if err != nil || len(rest) != 1 || rest[0].SID != made[2].SID || rest[0].Account != a.SID {
 				t.Errorf("second page %+v, %v", rest, err)
 			}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"godwit/account"
 	"godwit/db"
 	"godwit/db/dbtest"
@@ -335,4 +337,34 @@ func BenchmarkVerify(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestSecretsAtOnce: of secrets that are made at the same time one signs, and
+// nobody is told of a trouble.
+func TestSecretsAtOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := account.New(d, event.New(d))
+		a, _ := create(t, d, s, "", "main")
+		var group errgroup.Group
+		for range 8 {
+			group.Go(func() error {
+				return d.Write(t.Context(), func(tx *db.Tx) error {
+					_, _, err := s.CreateSecret(t.Context(), tx, a.SID, "x")
+					return err
+				})
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+		if err := d.Read(t.Context(), func(q db.Query) error {
+			active, n, err := s.Secrets(t.Context(), q, a.SID, account.SecretActive, 0, 10)
+			if err != nil || n != 1 || len(active) != 1 {
+				t.Errorf("%d sign, %v", n, err)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

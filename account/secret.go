@@ -49,8 +49,13 @@ func (s *Store) CreateSecret(ctx context.Context, tx *db.Tx, account, name strin
 
 func secretRow(id string) string { return "webhook_secret/" + id }
 
-// retireSecret has the secret that signs now step back.
+// retireSecret has the secret that signs now step back. Touching the account makes
+// the engine order those who do so at the same time: the later one sees the
+// secret of the earlier.
 func (s *Store) retireSecret(ctx context.Context, tx *db.Tx, account string, now time.Time) error {
+	if _, err := tx.ExecContext(ctx, `update account set updated_at = updated_at where sid = $1`, account); err != nil {
+		return fmt.Errorf("lock account %s: %w", account, err)
+	}
 	if _, err := tx.ExecContext(ctx, `update webhook_secret set status = 'pending', modified_at = $1 where account_sid = $2 and status = 'active'`,
 		db.Micros(now), account); err != nil {
 		return fmt.Errorf("retire the webhook secret of %s: %w", account, err)

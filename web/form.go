@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -42,9 +43,10 @@ type Form struct {
 }
 
 // PostForm reads the body of a request as a form. Parameters in the query of a
-// POST do not count.
+// POST do not count. However long a file the route takes, a form is no longer
+// than usual: it is held in memory.
 func PostForm(r *Request) (*Form, error) {
-	body, err := io.ReadAll(r.Body)
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if err != nil {
 		return nil, fmt.Errorf("read request body: %w", err)
 	}

@@ -75,7 +75,9 @@ type Door struct {
 	busy map[string]int // requests under way, by account
 }
 
-const defaultMaxBody = 64 << 10
+// maxBody is the largest request body in octets, where neither the door nor a
+// route takes more, and the largest form.
+const maxBody = 64 << 10
 
 // errorTrouble is the refusal that stands for an error of our own.
 var errorTrouble = &fault.Error{Kind: fault.Internal, Message: "internal error"}
@@ -123,14 +125,7 @@ func (d *Door) serve(w http.ResponseWriter, r *Request) (err error) {
 		return err
 	}
 	defer d.leave(r.Caller.Account)
-	limit := d.MaxBody
-	if limit == 0 {
-		limit = defaultMaxBody
-	}
-	if r.Route.MaxBody != 0 {
-		limit = r.Route.MaxBody
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	r.Body = http.MaxBytesReader(w, r.Body, cmp.Or(r.Route.MaxBody, d.MaxBody, maxBody))
 	if d.Once != nil && r.Method == http.MethodPost && r.Header.Get(onceHeader) != "" {
 		return d.serveOnce(w, r, handler)
 	}

@@ -71,9 +71,10 @@ func parseForm(s, where string) (*Form, error) {
 }
 
 // Fail notes that a parameter is refused. The first reason counts.
-func (f *Form) Fail(name, format string, args ...any) { f.refuse(fault.Field(name, format, args...)) }
+func (f *Form) Fail(name, format string, args ...any) { f.Refuse(fault.Field(name, format, args...)) }
 
-func (f *Form) refuse(refusal *fault.Error) {
+// Refuse notes a refusal of one parameter. The first of each parameter counts.
+func (f *Form) Refuse(refusal *fault.Error) {
 	if !slices.ContainsFunc(f.problems, func(p *fault.Error) bool { return p.Field == refusal.Field }) {
 		f.problems = append(f.problems, refusal)
 	}
@@ -124,7 +125,7 @@ func (f *Form) Optional(name string) *string {
 func (f *Form) Required(name string) string {
 	v := f.String(name)
 	if v == "" {
-		f.refuse(fault.Missing(name))
+		f.Refuse(fault.Missing(name))
 	}
 	return v
 }

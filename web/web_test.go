@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"godwit/account"
 	"godwit/fault"
@@ -132,7 +133,14 @@ func TestDoor(t *testing.T) {
 		{name: "all mistakes at once", method: "POST", target: "/v1/Things", body: "Number=11&Flag=maybe", status: 400, answer: `"fields":["Number","Flag"]`},
 		{name: "json is no form", method: "POST", target: "/v1/Things", body: `{"Number":3}`, status: 400, answer: "application/x-www-form-urlencoded", change: contentType("application/json")},
 		{name: "malformed escape", method: "POST", target: "/v1/Things", body: "Number=%zz", status: 400},
-		{name: "zero in a value", method: "POST", target: "/v1/Things", body: "Number=%00", status: 400, answer: "not text"},
+		{name: "zero in a value", method: "POST", target: "/v1/Things", body: "Number=%00&Flag=maybe", status: 400, answer: `"fields":["Number","Flag"]`},
+		{name: "zero in an unknown parameter", method: "POST", target: "/v1/Things", body: "Other=%00", status: 201},
+		{name: "body broken off", method: "POST", target: "/v1/Things", status: 400, answer: "could not be read to its end: unexpected EOF", change: func(r *http.Request) {
+			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("Num"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		}},
+		{name: "compressed body", method: "POST", target: "/v1/Things", body: "\x1f\x8b", status: 400, answer: `without Content-Encoding \"gzip\"`, change: func(r *http.Request) {
+			r.Header.Set("Content-Encoding", "gzip")
+		}},
 		{name: "body too large", method: "POST", target: "/v1/Things", body: "Number=" + strings.Repeat("1", 2<<20), status: 400, answer: "larger than"},
 		{name: "form too large", method: "POST", target: "/v1/Things", body: "Number=" + strings.Repeat("1", 64<<10), status: 400, answer: "larger than 65536"},
 	} {

@@ -21,6 +21,7 @@ import (
 	"godwit/callback"
 	"godwit/db"
 	"godwit/db/dbtest"
+	"godwit/internal/loopback"
 )
 
 const (
@@ -257,12 +258,7 @@ func TestRefusals(t *testing.T) {
 	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tlsServer.StartTLS()
 	t.Cleanup(tlsServer.Close)
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := nobody.Addr().String()
-	nobody.Close()
+	closed := loopback.Take(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // connects and says nothing
 	if err != nil {
 		t.Fatal(err)

@@ -341,7 +341,7 @@ func TestAfter(t *testing.T) {
 		var got []string
 		// On PostgreSQL a transaction may be under way elsewhere: until it is over,
 		// nothing newer is seen.
-		for deadline := time.Now().Add(30 * time.Second); len(got) < 6 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(2 * time.Minute); len(got) < 6 && time.Now().Before(deadline); {
 			list, next, err := l.After(t.Context(), f, place, 4)
 			if err != nil {
 				t.Fatal(err)

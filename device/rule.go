@@ -40,7 +40,9 @@ func (s *Store) PutRule(ctx context.Context, by By, u Rule) (Rule, error) {
 	if err := u.check(); err != nil {
 		return u, err
 	}
+	given := u
 	err := s.DB.Write(ctx, func(tx *db.Tx) error {
+		u = given
 		was := Rule{}
 		if u.ID != "" {
 			var err error

@@ -265,7 +265,10 @@ func TestFeedWaitsForOlder(t *testing.T) {
 			if err := l.Append(t.Context(), tx, event.Event{Kind: "older", Subject: "x"}); err != nil {
 				return err
 			}
-			close(appended)
+			select {
+			case appended <- true:
+			case <-commit: // in another attempt it has been said
+			}
 			<-commit
 			return nil
 		})

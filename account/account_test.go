@@ -295,11 +295,12 @@ func TestKeys(t *testing.T) {
 		b, _ := create(t, d, s, "", "other")
 		var made []account.Key
 		for _, name := range []string{"x", "y", "z"} {
-			write(t, d, func(tx *db.Tx) error {
-				k, _, err := s.CreateKey(t.Context(), tx, a.SID, name)
-				made = append(made, k)
+			var k account.Key
+			write(t, d, func(tx *db.Tx) (err error) {
+				k, _, err = s.CreateKey(t.Context(), tx, a.SID, name)
 				return err
 			})
+			made = append(made, k)
 		}
 		if err := d.Read(t.Context(), func(q db.Query) error {
 			first, err := s.Keys(t.Context(), q, a.SID, 0, 2)

@@ -21,6 +21,7 @@ import (
 	"godwit/callback"
 	"godwit/db"
 	"godwit/db/dbtest"
+	"godwit/internal/loopback"
 )
 
 const (
@@ -222,17 +223,22 @@ func TestRepeats(t *testing.T) {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})
-		c := &clock{}
-		s := callback.New(d, options(c))
+		// The time stands still but for what is said here: no attempt is made before
+		// the one before it has been looked at.
+		var now atomic.Int64
+		o := options(&clock{})
+		now.Store(time.Now().UnixMicro())
+		o.Now = func() time.Time { return time.UnixMicro(now.Load()) }
+		s := callback.New(d, o)
 		run(t, s)
 		sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL, Params: []callback.Param{{"A", "1"}}})
 		first := next(t, got)
 		for n := 1; n <= 2; n++ {
 			delivery, _ := until(t, d, s, sid, tried(n))
-			if delivery.State != callback.Due || !delivery.NextAt.After(c.Now()) || !strings.Contains(delivery.LastError, "503") {
+			if delivery.State != callback.Due || !delivery.NextAt.After(o.Now()) || !strings.Contains(delivery.LastError, "503") {
 				t.Errorf("after attempt %d: %+v", n, delivery)
 			}
-			c.forward(time.Until(delivery.NextAt) + time.Second)
+			now.Store(delivery.NextAt.UnixMicro())
 			again := next(t, got)
 			for _, name := range []string{"I-Twilio-Idempotency-Token", "X-Twilio-Signature"} {
 				if again.Header.Get(name) != first.Header.Get(name) {
@@ -257,12 +263,7 @@ func TestRefusals(t *testing.T) {
 	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0)
 	tlsServer.StartTLS()
 	t.Cleanup(tlsServer.Close)
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := nobody.Addr().String()
-	nobody.Close()
+	closed := loopback.Take(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // connects and says nothing
 	if err != nil {
 		t.Fatal(err)

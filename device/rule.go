@@ -40,8 +40,10 @@ func (s *Store) AddRule(ctx context.Context, by By, u Rule) (Rule, error) {
 	if err := u.check(); err != nil {
 		return u, err
 	}
+	given := u
+	given.ID = ""
 	err := s.DB.Write(ctx, func(tx *db.Tx) error {
-		u.ID = ""
+		u = given
 		return s.storeRule(ctx, tx, by, &u, Rule{})
 	})
 	return u, err

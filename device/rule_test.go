@@ -61,6 +61,27 @@ func (h *house) rule(t *testing.T, u Rule) Rule {
 	return u
 }
 
+// TestRuleCollides: a rule whose first attempt to be stored is lost to another
+// writer is stored by the second.
+func TestRuleCollides(t *testing.T) {
+	h := newHouse(t, dbtest.Postgres(t))
+	u := Rule{Cause: CauseTemplate, Name: "north", Enabled: true, Group: "north", Work: WorkEnable, Carrier: "Northwind"}
+	store := func(name string, write func() (Rule, error)) {
+		t.Helper()
+		var err error
+		if u, err = write(); err != nil {
+			t.Fatal(err)
+		}
+		if stored, err := h.Rule(t.Context(), h.by.Account, u.ID); err != nil || stored.Name != name || !stored.CreatedAt.Equal(u.CreatedAt) {
+			t.Errorf("%+v, %v; want %+v", stored, err, u)
+		}
+	}
+	store("north", func() (Rule, error) { return h.AddRule(dbtest.Repeated(t.Context()), h.by, u) })
+	store("south", func() (Rule, error) {
+		return h.ChangeRule(dbtest.Repeated(t.Context()), h.by, u.ID, func(u *Rule) { u.Name = "south" })
+	})
+}
+
 // TestAutomation begins an operation when a device first appears and when it
 // loses its profile, by the job queue.
 func TestAutomation(t *testing.T) {

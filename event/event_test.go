@@ -265,7 +265,10 @@ func TestFeedWaitsForOlder(t *testing.T) {
 			if err := l.Append(t.Context(), tx, event.Event{Kind: "older", Subject: "x"}); err != nil {
 				return err
 			}
-			close(appended)
+			select {
+			case appended <- true:
+			case <-commit: // in another attempt it has been said
+			}
 			<-commit
 			return nil
 		})
@@ -341,7 +344,7 @@ func TestAfter(t *testing.T) {
 		var got []string
 		// On PostgreSQL a transaction may be under way elsewhere: until it is over,
 		// nothing newer is seen.
-		for deadline := time.Now().Add(30 * time.Second); len(got) < 6 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(2 * time.Minute); len(got) < 6 && time.Now().Before(deadline); {
 			list, next, err := l.After(t.Context(), f, place, 4)
 			if err != nil {
 				t.Fatal(err)

@@ -147,8 +147,8 @@ func take(t *testing.T, from <-chan document) document {
 	select {
 	case d := <-from:
 		return d
-	case <-time.After(30 * time.Second):
-		t.Fatal("no document within 30 s")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("no document within two minutes")
 		panic("unreachable")
 	}
 }
@@ -185,7 +185,7 @@ func (w *world) awaiting(t *testing.T, kind string) func() event.Event {
 	}
 	return func() event.Event {
 		t.Helper()
-		deadline := time.After(30 * time.Second)
+		deadline := time.After(2 * time.Minute)
 		for {
 			select {
 			case e := <-feed:
@@ -193,7 +193,7 @@ func (w *world) awaiting(t *testing.T, kind string) func() event.Event {
 					return e
 				}
 			case <-deadline:
-				t.Fatalf("no event %s within 30 s", kind)
+				t.Fatalf("no event %s within two minutes", kind)
 			}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"godwit/db/dbtest"
+	"godwit/internal/loopback"
 	"godwit/pki"
 	"godwit/rsp"
 )
@@ -51,13 +51,7 @@ func TestBrainpoolTLSByProxy(t *testing.T) {
 	certificate := write("brainpool.pem", brainpool.TLS.Certificate.PEM(), key)
 	ours := write("ci-nist.pem", identities()[0].CI.PEM())
 	theirs := write("ci-brainpool.pem", brainpool.CI.PEM())
-	var at string
-	for at == "" { // below the range that the system hands out to others by itself
-		if free, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))); err == nil {
-			at = free.Addr().String()
-			free.Close()
-		}
-	}
+	at := loopback.Take(t)
 	config := write("haproxy.cfg", fmt.Appendf(nil, `defaults
     mode http
     timeout connect 5s

@@ -105,8 +105,8 @@ func TestDataLimit(t *testing.T) {
 func TestPeriods(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHouse(t, d)
-		h.run(t)
 		h.now = time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC)
+		h.run(t)
 		one := h.sim(t, h.fleet(t, 10), "")
 		if got := h.periods(t, one.SID); len(got) != 0 {
 			t.Fatalf("a new Sim has periods: %+v", got)

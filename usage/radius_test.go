@@ -68,7 +68,7 @@ func packet(kind rfc2866.AcctStatusType, session, imsi string, at time.Time, sec
 // send sends a packet like a gateway, again and again until it is answered.
 func send(t *testing.T, to string, p *radius.Packet) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	client := radius.Client{Retry: time.Second}
 	answer, err := client.Exchange(ctx, p, to)

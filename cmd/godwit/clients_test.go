@@ -146,15 +146,8 @@ func runRecipe(t *testing.T, preparation, r recipe) {
 	command := exec.CommandContext(ctx, "unshare", "-mnpf", "--kill-child", "--mount-proc", "bash", "recipe.sh")
 	command.Dir = dir
 	clients := clientsDir()
-	for _, v := range os.Environ() {
-		// What this machine says about certificates and proxies is not the reader's.
-		switch name, _, _ := strings.Cut(v, "="); strings.ToUpper(name) {
-		case "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GOFLAGS", "PATH":
-		default:
-			command.Env = append(command.Env, v)
-		}
-	}
-	command.Env = append(command.Env,
+	// Of several values the last one holds.
+	command.Env = append(environment(),
 		"PATH="+strings.Join([]string{
 			filepath.Join(dir, "bin"), filepath.Join(clients, "python", "bin"), filepath.Join(clients, "cli", "node_modules", ".bin"), os.Getenv("PATH"), "/usr/sbin",
 		}, ":"),

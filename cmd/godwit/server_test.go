@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"godwit/db"
+	"godwit/internal/loopback"
 	"godwit/trust"
 )
 
@@ -53,29 +52,12 @@ func godwit(t *testing.T, args ...string) []byte {
 	return out
 }
 
-// handedOut are the ports that some test of this process has.
-var handedOut sync.Map
-
-// freePorts returns addresses on which nobody listens now, no address twice.
+// freePorts returns addresses on which nobody listens now; they are the test's.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)
 	for i := range addresses {
-		// Below the range that the system hands out by itself: there a connection
-		// of somebody else may take the port while a server is started again.
-		for {
-			address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))
-			if _, twice := handedOut.LoadOrStore(address, true); twice {
-				continue
-			}
-			l, err := net.Listen("tcp", address)
-			if err != nil {
-				continue
-			}
-			defer l.Close()
-			addresses[i] = address
-			break
-		}
+		addresses[i] = loopback.Take(t)
 	}
 	return addresses
 }

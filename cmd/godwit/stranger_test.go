@@ -52,19 +52,28 @@ func stranger(t *testing.T, variable, name string) []string {
 	return nil
 }
 
-// foreign prepares a foreign program. Variables by which this machine tells all
-// programs whom to trust would override what the test tells it.
+// environment is this process's for foreign programs. Variables by which this
+// machine tells all programs whom to trust would override what the test tells
+// them, and a proxy cannot reach what listens here for the time of a test.
+func environment() (all []string) {
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		switch strings.ToUpper(name) {
+		case "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY":
+		default:
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// foreign prepares a foreign program.
 //
 // The context is not the test's: that one ends before the cleaning up, which
 // asks programs to end in order.
 func foreign(ctx context.Context, line []string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, line[0], slices.Concat(line[1:], args)...)
-	for _, v := range os.Environ() {
-		name, _, _ := strings.Cut(v, "=")
-		if !slices.Contains([]string{"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"}, name) {
-			command.Env = append(command.Env, v)
-		}
-	}
+	command.Env = environment()
 	endWithTest(command)
 	command.WaitDelay = 5 * time.Second
 	return command

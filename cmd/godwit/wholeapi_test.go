@@ -279,10 +279,10 @@ func wholePython(t *testing.T, i *inspector, c credentials) {
 
 // wholeScript runs a script that does the whole API. It writes one line for
 // each step that failed though it may not.
-func wholeScript(t *testing.T, i *inspector, c credentials, environment []string, program, script string) {
+func wholeScript(t *testing.T, i *inspector, c credentials, more []string, program, script string) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, filepath.Join("testdata", "clients", script))
-	command.Env = append(append(os.Environ(), environment...),
+	command.Env = append(append(environment(), more...),
 		"BASE_URL="+i.server.URL, "ACCOUNT_SID="+c.AccountSID, "AUTH_TOKEN="+c.AuthToken, "CARD_ICCID="+i.card.iccid, "CARD_CODE="+i.card.code, "SERVED="+servedWords(t, i))
 	out, err := command.CombinedOutput()
 	if err != nil {

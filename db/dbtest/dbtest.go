@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"godwit/db"
@@ -81,6 +82,23 @@ func Open(t testing.TB, url string) *db.DB {
 		}
 	})
 	return d
+}
+
+// Repeated returns a context under which a write is lost once to another, as the
+// server has it happen where two collide, so that its function runs again. On SQLite
+// writers come one after the other.
+func Repeated(ctx context.Context) context.Context { return db.WithAlong(ctx, &collision{}) }
+
+type collision struct{ times atomic.Int64 }
+
+func (c *collision) Begin() {}
+
+func (c *collision) Commit(ctx context.Context, tx *db.Tx) error {
+	if !tx.Postgres() || c.times.Add(1)%2 == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `do $$ begin raise exception 'lost to another' using errcode = 'serialization_failure'; end $$`)
+	return err
 }
 
 // template is a SQLite file with the schema in place, made once per process.

@@ -6,11 +6,12 @@ package smsctest
 import (
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"godwit/internal/loopback"
 
 	"github.com/linxGnu/gosmpp/data"
 	"github.com/linxGnu/gosmpp/pdu"
@@ -67,18 +68,13 @@ type SMSC struct {
 func Start(t testing.TB) *SMSC {
 	t.Helper()
 	s := &SMSC{t: t, peers: map[*peer]bool{}, arrived: make(chan Message, 10_000)}
-	// Below the range that the system hands out by itself: there somebody else
-	// may get the port while the SMSC is down.
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
-		if err == nil {
-			s.serve(l)
-			t.Cleanup(s.Down)
-			return s
-		}
+	l, err := net.Listen("tcp", loopback.Take(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return nil
+	s.serve(l)
+	t.Cleanup(s.Down)
+	return s
 }
 
 // Addr is where the SMSC listens, also while it is down.

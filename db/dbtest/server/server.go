@@ -59,7 +59,11 @@ func Start() (*Server, error) {
 	}
 	// A socket's path has room for about a hundred octets, so not the
 	// test's own folder.
-	dir, err := os.MkdirTemp("", "godwit-pg-")
+	place := os.TempDir()
+	if len(place) > 60 {
+		place = "/tmp"
+	}
+	dir, err := os.MkdirTemp(place, "godwit-pg-")
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ require (
 )
 
 require (
+	github.com/damonto/euicc-go v1.1.2 // indirect
 	github.com/klauspost/compress v1.20.1 // indirect
 	github.com/xdg-go/pbkdf2 v1.0.0 // indirect
 	github.com/xdg-go/scram v1.2.0 // indirect

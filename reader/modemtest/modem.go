@@ -37,6 +37,13 @@ type channel struct {
 	slot  int
 }
 
+// Change has f change the modem while it is in use.
+func (m *Modem) Change(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+}
+
 // Heard returns the requests so far, by name.
 func (m *Modem) Heard() []string {
 	m.mu.Lock()

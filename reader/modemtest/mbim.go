@@ -39,6 +39,7 @@ func (m *Modem) ServeMBIM(conn io.ReadWriteCloser) {
 		}
 		m.mu.Lock()
 		answer, stay := m.answerMBIM(message)
+		stay = m.stays() && stay
 		m.mu.Unlock()
 		if !stay {
 			return

@@ -22,6 +22,7 @@ type Modem struct {
 	Noisy  bool          // says things unasked, and answers what nobody asked
 	Busy   bool          // has no logical channel to give
 	Lost   bool          // is not at the device that the proxy is asked for
+	Falls  int           // after so many commands to the card from now on the modem restarts
 
 	mu       sync.Mutex
 	active   int             // slot
@@ -29,6 +30,7 @@ type Modem struct {
 	clients  []bool          // of QMI; numbers are given again
 	heard    []string        // the requests
 	conns    map[io.Closer]bool
+	fallen   bool // hangs up instead of the answer
 }
 
 // A channel is a logical channel that somebody opened.
@@ -96,10 +98,29 @@ func (m *Modem) HangUp() {
 	for conn := range m.conns {
 		conn.Close()
 	}
+	m.forget()
+}
+
+func (m *Modem) forget() {
 	for n := range m.channels {
-		m.closeChannel(n)
+		_ = m.closeChannel(n)
 	}
 	m.clients = nil
+}
+
+// fall restarts the modem: its card loses its power.
+func (m *Modem) fall() error {
+	m.forget()
+	m.fallen = true
+	m.card().PowerDown()
+	return errors.Join(errRefused, m.card().Reset())
+}
+
+// stays reports whether the modem is to answer, and not to hang up.
+func (m *Modem) stays() bool {
+	fallen := m.fallen
+	m.fallen = false
+	return !fallen
 }
 
 func (m *Modem) enter(conn io.ReadWriteCloser) {
@@ -172,6 +193,11 @@ func (m *Modem) carry(n int, apdu []byte) ([]byte, error) {
 	c, ok := m.channels[n]
 	if !ok || c.slot != m.active || len(apdu) < 4 {
 		return nil, errRefused
+	}
+	if m.Falls > 0 {
+		if m.Falls--; m.Falls == 0 {
+			return nil, m.fall()
+		}
 	}
 	apdu = slices.Clone(apdu)
 	switch {

@@ -58,6 +58,7 @@ func (m *Modem) ServeQMI(conn io.ReadWriteCloser) {
 		}
 		m.mu.Lock()
 		answer, stay := t.answer(message)
+		stay = m.stays() && stay
 		m.mu.Unlock()
 		if !stay {
 			return

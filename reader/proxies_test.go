@@ -162,35 +162,45 @@ func TestProxyChannels(t *testing.T) {
 	})
 }
 
-// What a program that was killed left open is closed for the next one: by the
-// proxy with QMI, by us with MBIM.
+// What a program that was killed left open is closed for the next one, when there
+// is no other channel to have. What the modem itself has open stays.
 func TestProxyKilled(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, p protocol) {
-		m := modemtest.Modem{Cards: []*euicc.Card{terminal(t)}}
+		m := modemtest.Modem{Cards: []*euicc.Card{terminal(t)}, Most: 4}
 		socket, _ := p.start(t, &m)
-		near, far := net.Pipe()
-		served := make(chan struct{})
-		go func() {
-			p.serve(&m)(far)
-			close(served)
-		}()
-		killed, err := p.over(near)
-		if err != nil {
+		if err := m.Occupy(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := lpa.OpenChip(killed); err != nil {
-			t.Fatal(err)
+		for range 5 {
+			conn, err := net.Dial("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			killed, err := p.over(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				chip, err := lpa.OpenChip(killed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if eid, err := chip.EID(); err != nil || eid != testEID {
+					t.Errorf("EID %s, %v", eid, err)
+				}
+			}
+			conn.Close()
+			m.Change(m.ForgetClients)
 		}
-		near.Close()
-		<-served
+		m.Change(func() { m.Most = 2 })
 		card, err := p.open(socket, wdm, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := m.Channels(); n != 0 {
-			t.Errorf("%d channels are still open", n)
-		}
 		work(t, card)
+		if n := m.Channels(); n != 1 {
+			t.Errorf("%d channels are open, want the modem's own", n)
+		}
 	})
 }
 
@@ -235,9 +245,9 @@ func TestProxyFaults(t *testing.T) {
 			}
 		}
 		wantRefused("a slot that the modem has not", 3, "modem at /dev/cdc-wdm0", "slot 3")
-		m.Change(func() { m.Busy = true })
+		m.Change(func() { m.Most = -1 })
 		wantRefused("no channel to give", 0, "open a logical channel", "refused", map[string]string{"QMI": "(QMI error 68)", "MBIM": "(MBIM status 87430001)"}[p.dialect.name])
-		m.Change(func() { m.Busy = false })
+		m.Change(func() { m.Most = 0 })
 		m.Change(func() { m.Lost = true })
 		wantRefused("a device of nobody", 0, "is it there", p.proxy+" has hung up")
 		m.Change(func() { m.Lost = false })

@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type uim struct {
 	client    uint8 // number that the modem gave us; QRTR has none
 	slot      uint8 // as requests count: the slots that are in use
 	last      uint16
+	mine      [maxOpen + 1]bool // channels
 	hangUp    func() error
 }
 
@@ -120,14 +122,49 @@ func (u *uim) choose(slot uint8) error {
 }
 
 func (u *uim) open(aid []byte) (int, error) {
+	n, err := u.openOnce(aid)
+	if isRefusal(err) && u.reclaim() {
+		n, err = u.openOnce(aid)
+	}
+	return n, err
+}
+
+func (u *uim) openOnce(aid []byte) (int, error) {
 	r := core.OpenLogicalChannelRequest{ClientID: u.client, TransactionID: u.next(), Slot: u.slot, AID: aid}
 	if err := u.ask("open it", r.Request()); err != nil {
 		return 0, err
 	}
-	return number(uint32(r.Response.Channel))
+	n, err := number(uint32(r.Response.Channel))
+	if err == nil {
+		u.mine[n] = true
+	}
+	return n, err
+}
+
+// reclaim closes the channels that assistants who were killed left open, and
+// reports whether there were any: neither qmi-proxy nor the modem does so, and
+// there are few. They are those on which an ISD-R answers and which are not ours.
+func (u *uim) reclaim() (found bool) {
+	for n := 1; n <= maxOpen; n++ {
+		if !u.mine[n] && u.isISDR(n) && u.close(n) == nil {
+			found = true
+		}
+	}
+	return found
+}
+
+// isISDR asks for the EID on a channel. Other applications know no such command.
+// SGP.22 v2.5, 5.7.20.
+func (u *uim) isISDR(n int) bool {
+	answer, err := u.transmit(n, []byte{onChannel(0x80, n), 0xE2, 0x91, 0x00, 0x06, 0xBF, 0x3E, 0x03, 0x5C, 0x01, 0x5A})
+	if err == nil && answer[len(answer)-2] == 0x61 {
+		answer, err = u.transmit(n, []byte{onChannel(0x00, n), 0xC0, 0x00, 0x00, answer[len(answer)-1]})
+	}
+	return err == nil && bytes.HasPrefix(answer, []byte{0xBF, 0x3E})
 }
 
 func (u *uim) close(channel int) error {
+	u.mine[channel] = false
 	r := core.CloseLogicalChannelRequest{ClientID: u.client, TransactionID: u.next(), Slot: u.slot, Channel: byte(channel)}
 	return u.ask("close the logical channel", r.Request())
 }
@@ -148,8 +185,7 @@ func (u *uim) transmit(channel int, apdu []byte) ([]byte, error) {
 
 func (u *uim) shut() error {
 	if u.client != 0 && u.talk.broken == nil {
-		// The modem has few numbers to give. The proxy returns those of programs
-		// that are gone.
+		// The modem has few numbers to give, and nobody else gives ours back.
 		r := core.ReleaseClientIDRequest{TransactionID: u.next(), ClientID: u.client}
 		_ = u.ask("take the client ID back", r.Request())
 	}

@@ -20,7 +20,7 @@ type Modem struct {
 	Cards  []*euicc.Card // by slot; nil is an empty one
 	Single bool          // knows nothing of slots
 	Noisy  bool          // says things unasked, and answers what nobody asked
-	Busy   bool          // has no logical channel to give
+	Most   int           // logical channels at a time; 0: as many as the card has, below: none
 	Lost   bool          // is not at the device that the proxy is asked for
 	Falls  int           // after so many commands to the card from now on the modem restarts
 
@@ -101,6 +101,10 @@ func (m *Modem) HangUp() {
 	m.forget()
 }
 
+// ForgetClients has the client IDs of QMI that were given away be free. It is for
+// Change.
+func (m *Modem) ForgetClients() { m.clients = nil }
+
 func (m *Modem) forget() {
 	for n := range m.channels {
 		_ = m.closeChannel(n)
@@ -151,7 +155,7 @@ func (m *Modem) card() *euicc.Card {
 
 func (m *Modem) openChannel(owner uint32, aid []byte) (int, error) {
 	card := m.card()
-	if card == nil || m.Busy {
+	if card == nil || m.Most < 0 || m.Most > 0 && len(m.channels) >= m.Most {
 		return 0, errRefused
 	}
 	n, err := card.OpenChannel(aid)
@@ -164,6 +168,29 @@ func (m *Modem) openChannel(owner uint32, aid []byte) (int, error) {
 	m.channels[n] = channel{owner, m.active}
 	return n, nil
 }
+
+// Occupy opens a channel as the modem does for its own needs, with another
+// application on it than an assistant's.
+func (m *Modem) Occupy() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.openChannel(0, isdr)
+	if err != nil {
+		return err
+	}
+	// The card's file system, which is where a channel begins.
+	if err := m.card().CloseChannel(n); err != nil {
+		return err
+	}
+	answer, err := m.card().Transmit([]byte{0x00, 0x70, 0x00, 0x00, 0x01})
+	if err == nil && (len(answer) != 3 || int(answer[0]) != n) {
+		err = errRefused
+	}
+	return err
+}
+
+// isdr is the name of an eUICC's ISD-R. SGP.22 v2.5, 2.2.1.
+var isdr = []byte{0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x89, 0x00, 0x00, 0x01, 0x00}
 
 func (m *Modem) closeChannel(n int) error {
 	c, ok := m.channels[n]

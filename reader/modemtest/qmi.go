@@ -37,27 +37,18 @@ type element struct {
 	value []byte
 }
 
-// qmiTalk is one connection: of the proxy's client, or of the proxy.
-type qmiTalk struct {
-	m      *Modem
-	opened bool   // the device
-	mine   []byte // client IDs
-}
-
-// ServeQMI serves one connection. A program that is gone gives its client IDs
-// back, as qmi-proxy does for it, and the modem closes their channels.
+// ServeQMI serves one connection. A program that is gone keeps its client IDs and
+// channels: qmi-proxy gives nothing back.
 func (m *Modem) ServeQMI(conn io.ReadWriteCloser) {
 	m.enter(conn)
 	defer m.leave(conn)
-	t := &qmiTalk{m: m}
-	defer t.gone()
 	for {
 		message, err := read(conn, 3, func(h []byte) int { return int(binary.LittleEndian.Uint16(h[1:])) + 1 })
 		if err != nil || message[0] != 1 || len(message) < 12 {
 			return
 		}
 		m.mu.Lock()
-		answer, stay := t.answer(message)
+		answer, stay := m.answerQMI(message)
 		stay = m.stays() && stay
 		m.mu.Unlock()
 		if !stay {
@@ -74,7 +65,6 @@ func (m *Modem) ServeQMI(conn io.ReadWriteCloser) {
 func (m *Modem) ServeQRTR(conn io.ReadWriteCloser) {
 	m.enter(conn)
 	defer m.leave(conn)
-	t := &qmiTalk{m: m}
 	for buf := make([]byte, 4096); ; {
 		n, err := conn.Read(buf)
 		if err != nil || n < 7 {
@@ -83,7 +73,7 @@ func (m *Modem) ServeQRTR(conn io.ReadWriteCloser) {
 		// As if it came at the control port, from the client 0 that QRTR knows.
 		message := slices.Concat([]byte{1}, le16(n+5), []byte{0, serviceUIM, 0}, buf[:n])
 		m.mu.Lock()
-		answer, _ := t.answer(message)
+		answer, _ := m.answerQMI(message)
 		m.mu.Unlock()
 		if _, err := conn.Write(answer[6:]); err != nil {
 			return
@@ -91,16 +81,8 @@ func (m *Modem) ServeQRTR(conn io.ReadWriteCloser) {
 	}
 }
 
-func (t *qmiTalk) gone() {
-	t.m.mu.Lock()
-	defer t.m.mu.Unlock()
-	for _, client := range t.mine {
-		t.release(client)
-	}
-}
-
 // answer answers one message with its header; false is to hang up.
-func (t *qmiTalk) answer(message []byte) ([]byte, bool) {
+func (m *Modem) answerQMI(message []byte) ([]byte, bool) {
 	q := qmiRequest{service: message[4], client: message[5], elements: map[byte][]byte{}}
 	// Control messages count transactions in one octet, the others in two.
 	transaction, rest := message[7:8], message[8:]
@@ -120,26 +102,26 @@ func (t *qmiTalk) answer(message []byte) ([]byte, bool) {
 		q.elements[body[0]] = body[3 : 3+n]
 		body = body[3+n:]
 	}
-	t.m.heard = append(t.m.heard, fmt.Sprintf("%02X %04X", q.service, q.id))
-	code, elements := t.perform(q)
+	m.heard = append(m.heard, fmt.Sprintf("%02X %04X", q.service, q.id))
+	code, elements := m.performQMI(q)
 	if code < 0 {
 		return nil, false
 	}
 	result := slices.Concat(le16(min(code, 1)), le16(code))
-	answer := t.message(q, flags, transaction, append([]element{{0x02, result}}, elements...))
-	if t.m.Noisy {
+	answer := m.qmiMessage(q, flags, transaction, append([]element{{0x02, result}}, elements...))
+	if m.Noisy {
 		late := slices.Clone(transaction)
 		late[0]--
 		answer = slices.Concat(
-			t.message(q, flags<<1, []byte{0, 0}[:len(transaction)], []element{{0x10, []byte{9}}}),            // an indication
-			t.message(q, flags, late, []element{{0x02, []byte{1, 0, 3, 0}}}),                                 // a late answer
-			t.message(qmiRequest{q.service, 0xFF, 0x32, nil}, flags<<1, transaction, []element{{0x10, nil}}), // to all
+			m.qmiMessage(q, flags<<1, []byte{0, 0}[:len(transaction)], []element{{0x10, []byte{9}}}),            // an indication
+			m.qmiMessage(q, flags, late, []element{{0x02, []byte{1, 0, 3, 0}}}),                                 // a late answer
+			m.qmiMessage(qmiRequest{q.service, 0xFF, 0x32, nil}, flags<<1, transaction, []element{{0x10, nil}}), // to all
 			answer)
 	}
 	return answer, true
 }
 
-func (t *qmiTalk) message(q qmiRequest, flags byte, transaction []byte, elements []element) []byte {
+func (m *Modem) qmiMessage(q qmiRequest, flags byte, transaction []byte, elements []element) []byte {
 	var body []byte
 	for _, e := range elements {
 		body = slices.Concat(body, []byte{e.kind}, le16(len(e.value)), e.value)
@@ -149,27 +131,26 @@ func (t *qmiTalk) message(q qmiRequest, flags byte, transaction []byte, elements
 }
 
 // perform does what is asked. A code below zero is to hang up.
-func (t *qmiTalk) perform(q qmiRequest) (int, []element) {
+func (m *Modem) performQMI(q qmiRequest) (int, []element) {
 	switch q.service {
 	case 0:
-		return t.control(q)
+		return m.control(q)
 	case serviceUIM:
-		if q.client != 0 && (int(q.client) > len(t.m.clients) || !t.m.clients[q.client-1]) {
+		if q.client != 0 && (int(q.client) > len(m.clients) || !m.clients[q.client-1]) {
 			return qmiBadClient, nil
 		}
-		return t.uim(q)
+		return m.uim(q)
 	}
 	return qmiUnknown, nil
 }
 
-func (t *qmiTalk) control(q qmiRequest) (int, []element) {
-	m := t.m
+func (m *Modem) control(q qmiRequest) (int, []element) {
+
 	switch q.id {
 	case 0xFF00: // libqmi's: open the device
 		if m.Lost || len(q.elements[1]) == 0 {
 			return -1, nil
 		}
-		t.opened = true
 		return 0, nil
 	case 0x0021: // versions: of control and of UIM
 		return 0, []element{{0x01, slices.Concat([]byte{2, 0}, le16(1), le16(5), []byte{serviceUIM}, le16(1), le16(46))}}
@@ -188,10 +169,9 @@ func (t *qmiTalk) control(q qmiRequest) (int, []element) {
 			return qmiClientsOut, nil
 		}
 		m.clients[n] = true
-		t.mine = append(t.mine, byte(n+1))
 		return 0, []element{{0x01, []byte{serviceUIM, byte(n + 1)}}}
 	case 0x0023:
-		if len(q.elements[1]) != 2 || !t.release(q.elements[1][1]) {
+		if len(q.elements[1]) != 2 || !m.release(q.elements[1][1]) {
 			return qmiBadClient, nil
 		}
 		return 0, []element{{0x01, q.elements[1]}}
@@ -199,18 +179,16 @@ func (t *qmiTalk) control(q qmiRequest) (int, []element) {
 	return qmiUnknown, nil
 }
 
-func (t *qmiTalk) release(client byte) bool {
-	if client == 0 || int(client) > len(t.m.clients) || !t.m.clients[client-1] {
+func (m *Modem) release(client byte) bool {
+	if client == 0 || int(client) > len(m.clients) || !m.clients[client-1] {
 		return false
 	}
-	t.m.clients[client-1] = false
-	t.mine = slices.DeleteFunc(t.mine, func(c byte) bool { return c == client })
-	t.m.closeOf(uint32(client))
+	m.clients[client-1] = false
 	return true
 }
 
-func (t *qmiTalk) uim(q qmiRequest) (int, []element) {
-	m := t.m
+func (m *Modem) uim(q qmiRequest) (int, []element) {
+
 	switch q.id {
 	case 0x0047, 0x0046:
 		if m.Single {

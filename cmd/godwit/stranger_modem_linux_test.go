@@ -90,7 +90,7 @@ func TestStrangerQMI(t *testing.T) {
 				want(`(?s)Card state: 'present'.*usim.*'ready'`, talk("--uim-get-card-status")...)
 			})
 		})
-		byQMI.walk(t)
+		t.Run("agent", func(t *testing.T) { byQMI.walk(t, false) })
 	}
 }
 
@@ -107,11 +107,14 @@ func TestStrangerMBIM(t *testing.T) {
 				want(`Ready state: 'sim-not-inserted'`, talk("--query-subscriber-ready-status")...)
 				want(`Executor '0': slot '1'`, talk("--ms-set-device-slot-mappings=1")...)
 				want(`status: 144\s+channel: 1`, talk("--ms-set-uicc-open-channel=application-id=A0000005591010FFFFFFFF8900000100,selectp2arg=0,channel-group=7")...)
-				want(`response: BF:3E:12:5A:10:`, talk("--ms-set-uicc-apdu=channel=1,secure-message=none,classbyte-type=inter-industry,command=81E2910006BF3E035C015A")...)
+				// 6115: the answer is to be fetched. It is the EID.
+				apdu := "--ms-set-uicc-apdu=channel=1,secure-message=none,classbyte-type=inter-industry,command="
+				want(`status: 5473`, talk(apdu+"81E2910006BF3E035C015A")...)
+				want(`response: BF:3E:12:5A:10:`, talk(apdu+"01C0000015")...)
 				want(`status: 144`, talk("--ms-set-uicc-close-channel=channel=1,channel-group=7")...)
 			})
 		})
-		byMBIM.walk(t)
+		t.Run("agent", func(t *testing.T) { byMBIM.walk(t, true) })
 	}
 }
 
@@ -132,104 +135,104 @@ func (w modemWay) strangers(t *testing.T, work func(t *testing.T, want func(want
 
 // walk has an agent live with the modem: it enrols, downloads, enables and
 // reports, loses the modem in the middle of a download, and loses the proxy.
-func (w modemWay) walk(t *testing.T) {
+func (w modemWay) walk(t *testing.T, iot bool) {
 	y := newYard(t)
-	for serial, iot := range []bool{false, true} {
-		t.Run(map[bool]string{false: "consumer", true: "iot"}[iot], func(t *testing.T) {
-			y := &yard{process: &process{t: t, data: y.data, credentials: y.credentials}, app: y.app, by: y.by}
-			p := y.newPost(serial+1, iot).asUser()
-			m := modemWith(t, p.chip)
-			port := w.plug(t, m)
-			stop := w.startProxy(t)
-			var command *exec.Cmd
-			var n *neighbour
-			start := func() {
-				command = program(context.Background(), slices.Concat([]string{"agent"}, p.args, []string{
-					"--card", w.card + "?slot=2", "--ca", y.credentials.CICertificate, "--poll", "1s",
-				})...)
-				endWithTest(command)
-				n = startStranger(t, command)
-			}
-			start()
-			do := func(a device.Action, change func(*device.ActionRequest)) device.Transaction {
-				t.Helper()
-				id := p.act(a, change)
-				until(t, "the "+string(a)+" has ended", n, func() bool { return p.transaction(id).Status != device.TxInProgress })
-				return p.transaction(id)
-			}
-			download := func() device.Transaction {
-				t.Helper()
-				code := y.code()
-				return do(device.Download, func(r *device.ActionRequest) { r.ActivationCode = code })
-			}
-			enable := func(iccid ident.ICCID) {
-				t.Helper()
-				if got := do(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccid }); got.Status != device.TxComplete {
-					t.Fatalf("enable: %s", got.Message)
-				}
-				until(t, "the profile is reported as active", n, func() bool {
-					one, err := y.devices().Profile(t.Context(), y.by.Account, iccid)
-					return err == nil && one.Active
-				})
-			}
-			until(t, "the device is there", n, func() bool {
-				e, err := y.devices().ESIM(t.Context(), y.by.Account, p.eid)
-				return err == nil && !e.ReportedAt.IsZero()
-			})
-			first := download()
-			if first.Status != device.TxComplete {
-				t.Fatalf("download: %s", first.Message)
-			}
-			enable(first.ICCID)
-
-			m.Change(func() { m.Falls = 40 })
-			code := y.code()
-			cut := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = code })
-			<-port.Gone
-			port.Unplug()
-			w.plug(t, m)
-			until(t, "the download that was cut has ended", n, func() bool { return p.transaction(cut).Status != device.TxInProgress })
-			t.Logf("the download in which the modem restarted is %s: %s", p.transaction(cut).Status, p.transaction(cut).Message)
-			second := download()
-			if second.Status != device.TxComplete {
-				t.Fatalf("download after the modem has come back: %s", second.Message)
-			}
-
-			stop()
-			id := p.act(device.Enable, func(r *device.ActionRequest) { r.ICCID = second.ICCID })
-			until(t, "the agent says what is missing", n, func() bool {
-				return strings.Contains(n.output.String(), w.proxy+" is not running: install the package lib"+w.proxy)
-			})
-			stop = w.startProxy(t)
-			until(t, "it goes on", n, func() bool { return p.transaction(id).Status != device.TxInProgress })
-			p.wantDone(id)
-
-			until(t, "a channel is open", n, func() bool { return m.Channels() > 0 })
-			command.Process.Kill()
-			<-n.ended
-			lost := m.Clients()
-			t.Logf("after the agent was killed it still has %d channels and %d client IDs", m.Channels(), lost)
-			m.Change(func() { m.Most = 2 }) // one beside that
-			start()
-			enable(first.ICCID)
-
-			if err := command.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			<-n.ended
-			if code := command.ProcessState.ExitCode(); code != 0 {
-				t.Errorf("told to end, the agent exits with %d:\n%s", code, n.output)
-			}
-			if left, clients := m.Channels(), m.Clients(); left != 0 || clients != lost {
-				t.Errorf("the modem is left with %d channels and %d clients", left, clients)
-			}
-			stop()
-			m.Cards[1].Close()
-			want := []string{string(first.ICCID) + " true", string(second.ICCID) + " false"}
-			if p.transaction(cut).Status == device.TxComplete {
-				want = append(want, string(p.transaction(cut).ICCID)+" false")
-			}
-			p.wantProfiles(want...)
+	p := y.newPost(1, iot).asUser()
+	m := modemWith(t, p.chip)
+	port := w.plug(t, m)
+	stop := w.startProxy(t)
+	var command *exec.Cmd
+	var n *neighbour
+	start := func() {
+		command = program(context.Background(), slices.Concat([]string{"agent"}, p.args, []string{
+			"--card", w.card + "?slot=2", "--ca", y.credentials.CICertificate, "--poll", "1s",
+		})...)
+		endWithTest(command)
+		n = startStranger(t, command)
+	}
+	start()
+	do := func(a device.Action, change func(*device.ActionRequest)) device.Transaction {
+		t.Helper()
+		id := p.act(a, change)
+		until(t, "the "+string(a)+" has ended", n, func() bool { return p.transaction(id).Status != device.TxInProgress })
+		return p.transaction(id)
+	}
+	download := func() device.Transaction {
+		t.Helper()
+		code := y.code()
+		return do(device.Download, func(r *device.ActionRequest) { r.ActivationCode = code })
+	}
+	wantActive := func(iccid ident.ICCID) {
+		t.Helper()
+		until(t, "the profile is reported as active", n, func() bool {
+			one, err := y.devices().Profile(t.Context(), y.by.Account, iccid)
+			return err == nil && one.Active
 		})
 	}
+	enable := func(iccid ident.ICCID) {
+		t.Helper()
+		if got := do(device.Enable, func(r *device.ActionRequest) { r.ICCID = iccid }); got.Status != device.TxComplete {
+			t.Fatalf("enable: %s", got.Message)
+		}
+		wantActive(iccid)
+	}
+	until(t, "the device is there", n, func() bool {
+		e, err := y.devices().ESIM(t.Context(), y.by.Account, p.eid)
+		return err == nil && !e.ReportedAt.IsZero()
+	})
+	first := download()
+	if first.Status != device.TxComplete {
+		t.Fatalf("download: %s", first.Message)
+	}
+	enable(first.ICCID)
+
+	m.Change(func() { m.Falls = 40 })
+	code := y.code()
+	cut := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = code })
+	<-port.Gone
+	port.Unplug()
+	w.plug(t, m)
+	until(t, "the download that was cut has ended", n, func() bool { return p.transaction(cut).Status != device.TxInProgress })
+	t.Logf("the download in which the modem restarted is %s: %s", p.transaction(cut).Status, p.transaction(cut).Message)
+	second := download()
+	if second.Status != device.TxComplete {
+		t.Fatalf("download after the modem has come back: %s", second.Message)
+	}
+
+	stop()
+	id := p.act(device.Enable, func(r *device.ActionRequest) { r.ICCID = second.ICCID })
+	until(t, "the agent says what is missing", n, func() bool {
+		return strings.Contains(n.output.String(), w.proxy+" is not running: install the package lib"+w.proxy)
+	})
+	stop = w.startProxy(t)
+	until(t, "it goes on", n, func() bool { return p.transaction(id).Status != device.TxInProgress })
+	p.wantDone(id)
+	wantActive(second.ICCID)
+
+	until(t, "a channel is open", n, func() bool { return m.Channels() > 0 })
+	command.Process.Kill()
+	<-n.ended
+	lost := m.Clients()
+	t.Logf("after the agent was killed it still has %d channels and %d client IDs", m.Channels(), lost)
+	m.Change(func() { m.Most = 2 }) // one beside that
+	start()
+	enable(first.ICCID)
+
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-n.ended
+	if code := command.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("told to end, the agent exits with %d:\n%s", code, n.output)
+	}
+	if left, clients := m.Channels(), m.Clients(); left != 0 || clients != lost {
+		t.Errorf("the modem is left with %d channels and %d clients", left, clients)
+	}
+	stop()
+	m.Cards[1].Close()
+	want := []string{string(first.ICCID) + " true", string(second.ICCID) + " false"}
+	if p.transaction(cut).Status == device.TxComplete {
+		want = append(want, string(p.transaction(cut).ICCID)+" false")
+	}
+	p.wantProfiles(want...)
 }

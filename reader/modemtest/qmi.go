@@ -145,7 +145,6 @@ func (m *Modem) performQMI(q qmiRequest) (int, []element) {
 }
 
 func (m *Modem) control(q qmiRequest) (int, []element) {
-
 	switch q.id {
 	case 0xFF00: // libqmi's: open the device
 		if m.Lost || len(q.elements[1]) == 0 {
@@ -188,7 +187,6 @@ func (m *Modem) release(client byte) bool {
 }
 
 func (m *Modem) uim(q qmiRequest) (int, []element) {
-
 	switch q.id {
 	case 0x0047, 0x0046:
 		if m.Single {

@@ -255,6 +255,10 @@ func TestProxyFaults(t *testing.T) {
 		wantRefused("a second slot of a modem with one", 2, "slot 2", "refused")
 		m.Change(func() { m.Single = false })
 
+		m.Change(func() { m.Short = true })
+		wantRefused("answers that end early", 0, map[string]string{"QMI": "client ID", "MBIM": "open it over MBIM: the modem's answer cannot be read"}[p.dialect.name])
+		m.Change(func() { m.Short = false })
+
 		// The modem is unplugged while it is in use.
 		card, err := p.open(socket, wdm, 0)
 		if err != nil {

@@ -186,10 +186,17 @@ func (w modemWay) walk(t *testing.T, iot bool) {
 	}
 	enable(first.ICCID)
 
-	m.Change(func() { m.Falls = 40 })
+	m.Change(func() { m.Falls = 30 })
 	code := y.code()
 	cut := p.act(device.Download, func(r *device.ActionRequest) { r.ActivationCode = code })
-	<-port.Gone
+	until(t, "the modem restarts", n, func() bool {
+		select {
+		case <-port.Gone:
+			return true
+		default:
+			return false
+		}
+	})
 	port.Unplug()
 	w.plug(t, m)
 	until(t, "the download that was cut has ended", n, func() bool { return p.transaction(cut).Status != device.TxInProgress })

@@ -71,7 +71,7 @@ func (m *Modem) answerMBIM(message []byte) ([]byte, bool) {
 		return nil, false
 	}
 	status, answer := m.performMBIM(service, command, set, content)
-	if status != 0 {
+	if answer = m.cut(answer); status != 0 {
 		answer = nil
 	}
 	done := func(transaction []byte, status uint32, answer []byte) []byte {
@@ -82,7 +82,7 @@ func (m *Modem) answerMBIM(message []byte) ([]byte, bool) {
 		late := slices.Clone(transaction)
 		late[0]--
 		news := slices.Concat(le32(1), le32(0), message[20:40], le32(4), []byte{1, 2, 3, 4})
-		out = slices.Concat(frame(7|0x80000000, []byte{0, 0, 0, 0}, news), frame(7, transaction, news), done(late, mbimFailure, nil), out)
+		out = slices.Concat(frame(7|0x80000000, []byte{0, 0, 0, 0}, news), frame(7, transaction, news), done(late, mbimFailure, nil), frame(0x80000004, late, le32(3)), out)
 	}
 	return out, true
 }

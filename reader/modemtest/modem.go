@@ -22,6 +22,7 @@ type Modem struct {
 	Noisy  bool          // says things unasked, and answers what nobody asked
 	Most   int           // logical channels at a time; 0: as many as the card has, below: none
 	Lost   bool          // is not at the device that the proxy is asked for
+	Short  bool          // answers with the first octets alone
 	Falls  int           // after so many commands to the card from now on the modem restarts
 
 	mu       sync.Mutex
@@ -252,6 +253,14 @@ func (m *Modem) use(slot int) error {
 		return card.Reset()
 	}
 	return nil
+}
+
+// cut shortens an answer if the modem does so.
+func (m *Modem) cut(answer []byte) []byte {
+	if m.Short {
+		return answer[:min(len(answer), 1)]
+	}
+	return answer
 }
 
 func le16(v int) []byte    { return binary.LittleEndian.AppendUint16(nil, uint16(v)) }

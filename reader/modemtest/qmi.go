@@ -107,15 +107,23 @@ func (m *Modem) answerQMI(message []byte) ([]byte, bool) {
 	if code < 0 {
 		return nil, false
 	}
+	for i := range elements {
+		elements[i].value = m.cut(elements[i].value)
+	}
 	result := slices.Concat(le16(min(code, 1)), le16(code))
 	answer := m.qmiMessage(q, flags, transaction, append([]element{{0x02, result}}, elements...))
 	if m.Noisy {
 		late := slices.Clone(transaction)
 		late[0]--
+		failed := []element{{0x02, []byte{1, 0, 3, 0}}}
+		others, toAll := q, q
+		others.client++
+		toAll.client = 0xFF
 		answer = slices.Concat(
-			m.qmiMessage(q, flags<<1, []byte{0, 0}[:len(transaction)], []element{{0x10, []byte{9}}}),            // an indication
-			m.qmiMessage(q, flags, late, []element{{0x02, []byte{1, 0, 3, 0}}}),                                 // a late answer
-			m.qmiMessage(qmiRequest{q.service, 0xFF, 0x32, nil}, flags<<1, transaction, []element{{0x10, nil}}), // to all
+			m.qmiMessage(q, flags<<1, make([]byte, len(transaction)), []element{{0x10, []byte{9}}}), // an indication
+			m.qmiMessage(toAll, flags<<1, transaction, []element{{0x10, nil}}),
+			m.qmiMessage(q, flags, late, failed),             // an answer that was late
+			m.qmiMessage(others, flags, transaction, failed), // an answer to somebody else
 			answer)
 	}
 	return answer, true

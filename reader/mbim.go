@@ -12,6 +12,9 @@ import (
 // mbimProxy is where mbim-proxy of libmbim listens.
 const mbimProxy = "@mbim-proxy"
 
+// proxySeconds is how long the proxy may take to begin with a modem.
+const proxySeconds = 30
+
 // group marks our logical channels at the modem: those that a program of ours
 // left open when it was killed can be closed, and nobody else's are.
 const group = 0x676F6477
@@ -53,8 +56,8 @@ func newMBIM(t *talk, device string, slot uint8) (Card, error) {
 
 // begin has the proxy open the device, and the modem begin the dialogue.
 func (u *uicc) begin(device string) error {
-	config := mbim.ProxyConfigRequest{TransactionID: u.next(), DevicePath: device, Timeout: uint32(commandTime.Seconds())}
-	if err := u.ask("open the device (is it there, is it MBIM's, and does mbim-proxy take us, who may have to be root?)", config.Request()); err != nil {
+	config := mbim.ProxyConfigRequest{TransactionID: u.next(), DevicePath: device, Timeout: proxySeconds}
+	if err := u.talk.unopened(u.ask("open the device", config.Request())); err != nil {
 		return err
 	}
 	open := mbim.OpenDeviceRequest{TransactionID: u.next()}
@@ -168,11 +171,6 @@ func (u *uicc) transmit(channel int, apdu []byte) ([]byte, error) {
 }
 
 func (u *uicc) shut() error { return u.talk.end() }
-
-func isRefusal(err error) bool {
-	_, refused := errors.AsType[*refusal](err)
-	return refused
-}
 
 // framed is MBIM: type (4; an answer's is the request's with the highest bit),
 // length of all (4), transaction (4). A command's answer goes on with fragments (4)

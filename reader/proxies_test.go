@@ -249,7 +249,7 @@ func TestProxyFaults(t *testing.T) {
 		wantRefused("no channel to give", 0, "open a logical channel", "refused", map[string]string{"QMI": "(QMI error 68)", "MBIM": "(MBIM status 87430001)"}[p.dialect.name])
 		m.Change(func() { m.Most = 0 })
 		m.Change(func() { m.Lost = true })
-		wantRefused("a device of nobody", 0, "is it there", p.proxy+" has hung up")
+		wantRefused("a device of nobody", 0, "open the device over "+p.dialect.name+": "+p.proxy+" has hung up", "is the device there")
 		m.Change(func() { m.Lost = false })
 		m.Change(func() { m.Single = true })
 		wantRefused("a second slot of a modem with one", 2, "slot 2", "refused")

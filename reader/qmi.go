@@ -49,7 +49,7 @@ func newQMI(t *talk, device string, slot uint8) (Card, error) {
 // begin has the proxy open the device, and the modem give us a number.
 func (u *uim) begin(device string) error {
 	open := core.InternalOpenRequest{TransactionID: u.next(), DevicePath: []byte(device)}
-	if err := u.ask("open the device (is it there, is it QMI's, and does qmi-proxy take us, who may have to be root?)", open.Request()); err != nil {
+	if err := u.talk.unopened(u.ask("open the device", open.Request())); err != nil {
 		return err
 	}
 	allocate := core.AllocateClientIDRequest{TransactionID: u.next()}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -79,6 +80,25 @@ func (t *talk) ask(what string, patience time.Duration, exchange func() error) e
 	}
 	t.broken = fmt.Errorf("%s over %s: %w", what, t.name, err)
 	return t.broken
+}
+
+// unopened says what to look at when the proxy does not open a device: it hangs up
+// without a word.
+func (t *talk) unopened(err error) error {
+	if err == nil || isRefusal(err) {
+		return err
+	}
+	what := "is the device there, and does it speak " + t.name + "?"
+	if os.Geteuid() != 0 {
+		what = "does it take users other than root? " + what
+	}
+	return fmt.Errorf("%w: %s", err, what)
+}
+
+// isRefusal reports whether the modem or its card said no.
+func isRefusal(err error) bool {
+	_, refused := errors.AsType[*refusal](err)
+	return refused
 }
 
 // guard turns a panic of the library, which takes some of what a modem says for
@@ -185,7 +205,7 @@ func waitFor(ready func() (bool, error)) error {
 		if yes {
 			return nil
 		}
-		if _, refused := errors.AsType[*refusal](err); err != nil && !refused {
+		if err != nil && !isRefusal(err) {
 			return err
 		}
 	}

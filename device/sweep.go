@@ -40,37 +40,41 @@ func (sweepArgs) Kind() string { return "device.sweep" }
 // calls devices disconnected that have been silent. It may run again and beside
 // another: each end is a transaction that looks first.
 func (s *Store) sweep(ctx context.Context) error {
+	return errors.Join(s.expire(ctx, sweepChunk), s.silence(ctx))
+}
+
+// expire ends what has run out of time, so many at a time.
+func (s *Store) expire(ctx context.Context, chunk int) error {
 	now := s.now().UnixMicro()
 	var failed error
 	for _, w := range []struct {
 		query string
 		end   func(context.Context, *db.Tx, string) error
 	}{
-		{`select tx from esim_transaction where status = 'in_progress' and deadline <= $1 order by deadline`, s.expireTx},
-		{`select id from esim_operation where status in ('download_verify', 'enable_verify') and step_deadline <= $1 order by step_deadline`, s.expireOp},
-		{`select id from esim_operation where status not in ('failed', 'successful') and deadline <= $1 order by deadline`, s.expireOp},
+		{`select tx from esim_transaction where status = 'in_progress' and deadline <= $1 order by deadline, tx`, s.expireTx},
+		{`select id from esim_operation where status in ('download_verify', 'enable_verify') and step_deadline <= $1 order by step_deadline, id`, s.expireOp},
+		{`select id from esim_operation where status not in ('failed', 'successful') and deadline <= $1 order by deadline, id`, s.expireOp},
 	} {
-		for {
+		for stuck, more := 0, true; more && ctx.Err() == nil; {
 			var due []string
 			err := s.DB.Read(ctx, func(q db.Query) (err error) {
-				due, err = db.All(ctx, q, db.Only[string], w.query+fmt.Sprintf(` limit %d`, sweepChunk), now)
+				// Those that cannot be ended stay in front of the others.
+				due, err = db.All(ctx, q, db.Only[string], w.query+fmt.Sprintf(` limit %d offset %d`, chunk, stuck), now)
 				return err
 			})
 			if err != nil {
-				return fmt.Errorf("look for what has run out of time: %w", err)
+				return errors.Join(failed, fmt.Errorf("look for what has run out of time: %w", err))
 			}
-			trouble := false
 			for _, id := range due {
 				if err := s.DB.Write(ctx, func(tx *db.Tx) error { return w.end(ctx, tx, id) }); err != nil {
-					trouble, failed = true, errors.Join(failed, fmt.Errorf("end %s: %w", id, err))
+					stuck++
+					failed = errors.Join(failed, fmt.Errorf("end %s: %w", id, err))
 				}
 			}
-			if len(due) < sweepChunk || trouble {
-				break
-			}
+			more = len(due) == chunk
 		}
 	}
-	return errors.Join(failed, s.silence(ctx))
+	return failed
 }
 
 // expireTx ends a transaction whose time is up. What the device did with a

@@ -204,7 +204,7 @@ func (s *server) handleNotification(ctx context.Context, notification []byte) er
 		return err
 	}
 	if status != http.StatusNoContent {
-		return Unexpected("https://" + s.address + path, status, out)
+		return Unexpected("https://"+s.address+path, status, out)
 	}
 	return nil
 }

@@ -51,7 +51,10 @@ func (p *IPA) Poll(ctx context.Context) (more bool, err error) {
 		p.notify(ctx)
 		return false, nil
 	}
-	return !p.again, err
+	if err != nil {
+		p.last = nil // it comes again because of us
+	}
+	return !p.again && err == nil, err
 }
 
 // resume finishes what an earlier poll, perhaps of an earlier life, began.

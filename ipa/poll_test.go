@@ -326,6 +326,30 @@ func TestTriggerAgain(t *testing.T) {
 	})
 }
 
+// TestFullDisk: a trigger that could not be written down is not carried out; when
+// there is room it is, and the IPA asks for more at once.
+func TestFullDisk(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.settle()
+		order := w.eim.trigger(iot.DownloadTrigger{ActivationCode: "1$" + dpAddress + "$ABC"})
+		journal := w.device.Journal
+		w.device.Journal = fullJournal{journal}
+		for range 2 {
+			if more, err := w.device.Poll(context.Background()); more || err == nil {
+				t.Errorf("with a full disk: more %t, %v", more, err)
+			}
+		}
+		w.device.Journal = journal
+		if more, err := w.device.Poll(context.Background()); !more || err != nil || len(order.results) != 1 {
+			t.Errorf("with room again: more %t, %v, %d results", more, err, len(order.results))
+		}
+	})
+}
+
+type fullJournal struct{ ipa.Journal }
+
+func (fullJournal) Save([]byte) error { return errors.New("no space left on device") }
+
 // TestEimRefuses: what an eIM answers that knows no such EID, or is out of order.
 func TestEimRefuses(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {

@@ -13,6 +13,7 @@ import (
 	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/query"
 	"godwit/rsp"
 )
 
@@ -325,8 +326,8 @@ func (s *Store) moveCode(ctx context.Context, tx *db.Tx, c Code, to CodeStatus, 
 // rememberCode lets a profile be found by the carrier of the code that it came
 // with.
 func rememberCode(ctx context.Context, tx *db.Tx, eid ident.EID, iccid ident.ICCID, carrier string) error {
-	in, args := placeholders(4, spellings(iccid))
-	_, err := exec(ctx, tx, "remember code", `update device_profile set code_carrier = $2, code_key = $3 where eid = $1 and iccid in (`+in+`)`,
-		append([]any{string(eid), carrier, MatchingKey(carrier)}, args...)...)
+	in, args := placeholders(5, spellings(iccid))
+	_, err := exec(ctx, tx, "remember code", `update device_profile set code_carrier = $2, code_key = $3, code_folded = $4 where eid = $1 and iccid in (`+in+`)`,
+		append([]any{string(eid), carrier, MatchingKey(carrier), query.Fold(carrier)}, args...)...)
 	return err
 }

@@ -237,7 +237,7 @@ var deviceColumns = []string{
 // foldedColumns are written beside them and never read back.
 var foldedColumns = []string{
 	"name_folded", "description_folded", "contact_folded", "location_folded", "notes_folded", "group_folded", "type_folded",
-	"carrier_folded", "carrier2_folded",
+	"carrier_folded", "carrier2_folded", "network_folded", "network2_folded",
 }
 
 func (d *Device) values() ([]any, error) {
@@ -259,7 +259,7 @@ func (d *Device) values() ([]any, error) {
 		a.IMEI, b.IMEI, a.SignalStrength, b.SignalStrength, a.SignalPercent, b.SignalPercent,
 		a.SignalQuality, b.SignalQuality, micros(d.UpdatedAt),
 		query.Fold(d.Name), query.Fold(d.Description), query.Fold(d.Contact), query.Fold(d.Location), query.Fold(d.Notes), query.Fold(d.Group),
-		query.Fold(d.Type), query.Fold(a.Carrier), query.Fold(b.Carrier),
+		query.Fold(d.Type), query.Fold(a.Carrier), query.Fold(b.Carrier), query.Fold(a.Network), query.Fold(b.Network),
 	}, nil
 }
 

@@ -246,6 +246,39 @@ func TestHiddenCondition(t *testing.T) {
 	}
 }
 
+// TestFoldedTexts finds what people and networks have written in any case.
+func TestFoldedTexts(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		id, eid := h.device(t, 1)
+		iccid := h.code(t, 1, "Überfunk Straße")
+		f := Facts{Modems: [2]Modem{{Network: "Ørsted"}, {Network: "ΣΊΣΥΦΟΣ"}}}
+		if err := h.DB.Write(t.Context(), func(tx *db.Tx) error { return h.PutFacts(t.Context(), tx, id, f) }); err != nil {
+			t.Fatal(err)
+		}
+		one := is(iccid, "Mobile", true)
+		one.Name = "Früh"
+		h.begins(t, Order{Work: WorkDownload, Device: id, EID: eid, ICCID: iccid})
+		h.done(t)
+		h.report(t, eid, one)
+		for _, q := range []string{"network = 'øRSTED'", "network2 = 'σίσυφος'", "network contains 'RST'"} {
+			if p, err := h.DevicesPage(t.Context(), h.by.Account, spec(t, DeviceSchema, q, "network", 10)); err != nil || len(p.Items) != 1 {
+				t.Errorf("%s: %d devices, %v", q, len(p.Items), err)
+			}
+		}
+		for _, q := range []string{"code_carrier = 'ÜBERFUNK STRASSE'", "code_carrier startswith 'über'", "name = 'FRÜH'"} {
+			if p, err := h.ProfilesPage(t.Context(), h.by.Account, spec(t, ProfileSchema, q, "name", 10)); err != nil || len(p.Items) != 1 {
+				t.Errorf("%s: %d profiles, %v", q, len(p.Items), err)
+			}
+		}
+		one.Name = "Spät"
+		h.report(t, eid, one)
+		if p, err := h.ProfilesPage(t.Context(), h.by.Account, spec(t, ProfileSchema, "name = 'SPÄT'", "name", 10)); err != nil || len(p.Items) != 1 {
+			t.Errorf("after a change: %d profiles, %v", len(p.Items), err)
+		}
+	})
+}
+
 // TestIndexes asks both planners how they would read a page: a condition on an
 // indexed field uses its index, and no page is sorted that can be read in order.
 func TestIndexes(t *testing.T) {

@@ -209,10 +209,10 @@ func (s *Store) addProfile(ctx context.Context, tx *db.Tx, e ESIM, n Reported, k
 		return one, err
 	}
 	created, err := s.insert(ctx, tx, "profile", `insert into device_profile (eid, iccid, device_id, account_sid, number, carrier, carrier_folded, carrier_key,
-		normalized_carrier, normalized_folded, code_carrier, code_key, name, status, type, type_folded, updated_at, created_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) on conflict do nothing`,
+		normalized_carrier, normalized_folded, code_carrier, code_key, code_folded, name, name_folded, status, type, type_folded, updated_at, created_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) on conflict do nothing`,
 		string(one.EID), string(one.ICCID), string(one.Device), one.Account, one.Number, name.Name, name.Folded, name.Key, name.Normal, name.NormalFolded,
-		one.CodeCarrier, MatchingKey(one.CodeCarrier), one.Name, one.Status(), one.Type, query.Fold(one.Type), one.UpdatedAt.UnixMicro())
+		one.CodeCarrier, MatchingKey(one.CodeCarrier), query.Fold(one.CodeCarrier), one.Name, query.Fold(one.Name), one.Status(), one.Type, query.Fold(one.Type), one.UpdatedAt.UnixMicro())
 	if err != nil {
 		return one, err
 	}
@@ -262,9 +262,9 @@ func (s *Store) changeProfile(ctx context.Context, tx *db.Tx, was Profile, n Rep
 		return err
 	}
 	if _, err := exec(ctx, tx, "store profile", `update device_profile set status = $3, carrier = $4, carrier_folded = $5, carrier_key = $6, normalized_carrier = $7,
-		normalized_folded = $8, name = $9, type = $10, type_folded = $11, updated_at = $12 where eid = $1 and iccid = $2`,
+		normalized_folded = $8, name = $9, type = $10, type_folded = $11, updated_at = $12, name_folded = $13 where eid = $1 and iccid = $2`,
 		string(is.EID), string(is.ICCID), is.Status(), name.Name, name.Folded, name.Key, name.Normal, name.NormalFolded, is.Name, is.Type, query.Fold(is.Type),
-		is.UpdatedAt.UnixMicro()); err != nil {
+		is.UpdatedAt.UnixMicro(), query.Fold(is.Name)); err != nil {
 		return err
 	}
 	what := "changed"

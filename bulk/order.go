@@ -240,7 +240,7 @@ func (s *Store) Get(ctx context.Context, accountSID, sid string) (o Order, err e
 }
 
 func find(ctx context.Context, q db.Query, accountSID, sid, suffix string) (Order, error) {
-	o, err := scanOrder(q.QueryRowContext(ctx, `select `+orderColumns+` from bulk_order where sid = $1 and account_sid = $2`+suffix, sid, accountSID))
+	o, err := scanOrder(q.QueryRowContext(ctx, `select `+orderColumns+` from bulk_order where sid = $1 and account_sid = $2`+suffix, sim.Canonical(sid), accountSID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return o, fault.New(fault.NotFound, "there is no order %.40q", sid)
 	}
@@ -273,11 +273,11 @@ func (s *Store) Cancel(ctx context.Context, accountSID, sid string) (o Order, er
 		}
 		// Chunks before their order, as whoever works them: neither waits for
 		// the other then.
-		items, chunks, err := cancelChunks(ctx, tx, sid)
+		items, chunks, err := cancelChunks(ctx, tx, o.SID)
 		if err != nil {
 			return err
 		}
-		if o, err = find(ctx, tx, accountSID, sid, tx.ForUpdate()); err != nil {
+		if o, err = find(ctx, tx, accountSID, o.SID, tx.ForUpdate()); err != nil {
 			return err
 		}
 		switch {

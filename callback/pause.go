@@ -192,21 +192,12 @@ func (s *Sender) stillPaused(ctx context.Context, tx *db.Tx, k endpointKey, aske
 // probes claims one held delivery of each paused endpoint whose time to be
 // looked at has come.
 func (s *Sender) probes(ctx context.Context, tx *db.Tx, now time.Time) ([]delivery, error) {
-	rows, err := tx.QueryContext(ctx, `update callback_endpoint set probe_at = $1 where paused is not null and probe_at <= $2 returning account, endpoint`,
+	due, err := db.All(ctx, tx, func(r db.Row) (k endpointKey, err error) {
+		err = r.Scan(&k.account, &k.endpoint)
+		return k, err
+	}, `update callback_endpoint set probe_at = $1 where paused is not null and probe_at <= $2 returning account, endpoint`,
 		db.Micros(now.Add(s.options.Probe)), db.Micros(now))
 	if err != nil {
-		return nil, fmt.Errorf("look for endpoints to probe: %w", err)
-	}
-	var due []endpointKey
-	for rows.Next() {
-		var k endpointKey
-		if err := rows.Scan(&k.account, &k.endpoint); err != nil {
-			rows.Close()
-			return nil, fmt.Errorf("look for endpoints to probe: %w", err)
-		}
-		due = append(due, k)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("look for endpoints to probe: %w", err)
 	}
 	var list []delivery

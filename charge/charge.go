@@ -37,7 +37,7 @@ func (a Amount) String() string {
 func ParseAmount(s string) (Amount, error) {
 	whole, places, dotted := strings.Cut(s, ".")
 	n, err := strconv.ParseUint(whole, 10, 40)
-	if err != nil || whole[0] == '+' || dotted && (places == "" || len(places) > 6) {
+	if err != nil || dotted && (places == "" || len(places) > 6) {
 		return 0, fault.Field("amount", "must be a decimal number such as 1.25, not negative, with at most six places, not %.40q", s)
 	}
 	var part uint64

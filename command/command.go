@@ -13,7 +13,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"godwit/account"
@@ -175,13 +174,10 @@ func (s *Store) simFilter(ctx context.Context, q db.Query, account, ref string) 
 		return one.SID, false, err
 	}
 	if sim.IsSID(ref, sim.SimPrefix) {
-		return canonical(ref), false, nil
+		return sim.Canonical(ref), false, nil
 	}
 	return "", true, nil
 }
-
-// canonical writes the digits of a SID as they are stored.
-func canonical(sid string) string { return sid[:2] + strings.ToLower(sid[2:]) }
 
 func freshSID(prefix string) string { return account.NewSID(prefix) }
 

@@ -149,7 +149,7 @@ func (s *Store) IP(ctx context.Context, account, sid string) (m IP, err error) {
 		if !sim.IsSID(sid, IPPrefix) {
 			return fault.New(fault.NotFound, "there is no IP command %.80q", sid)
 		}
-		m, err = scanIP(q.QueryRowContext(ctx, selectIP+` where sid = $1 and account_sid = $2`, canonical(sid), account))
+		m, err = scanIP(q.QueryRowContext(ctx, selectIP+` where sid = $1 and account_sid = $2`, sim.Canonical(sid), account))
 		if db.None(err) {
 			return fault.New(fault.NotFound, "there is no IP command %s", sid)
 		}

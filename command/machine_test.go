@@ -189,7 +189,7 @@ func TestTables(t *testing.T) {
 	for name, machine := range map[string]struct {
 		moves    map[Status][]Status
 		statuses []Status
-	}{"SMS": {SMSMoves(), SMSStatuses}, "IP": {IPMoves(), IPStatuses}} {
+	}{"SMS": {smsMoves, SMSStatuses}, "IP": {ipMoves, IPStatuses}} {
 		reached := map[Status]bool{Queued: true, Received: true}
 		for _, from := range machine.statuses {
 			next, ok := machine.moves[from]

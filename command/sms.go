@@ -118,7 +118,7 @@ func (s *Store) SMS(ctx context.Context, account, sid string) (m SMS, err error)
 		if !sim.IsSID(sid, SMSPrefix) {
 			return fault.New(fault.NotFound, "there is no SMS command %.80q", sid)
 		}
-		m, err = scanSMS(q.QueryRowContext(ctx, selectSMS+` where sid = $1 and account_sid = $2`, canonical(sid), account))
+		m, err = scanSMS(q.QueryRowContext(ctx, selectSMS+` where sid = $1 and account_sid = $2`, sim.Canonical(sid), account))
 		if db.None(err) {
 			return fault.New(fault.NotFound, "there is no SMS command %s", sid)
 		}

@@ -51,10 +51,4 @@ var ipMoves = map[Status][]Status{
 	Failed:   nil,
 }
 
-// SMSMoves returns the SMS command's state table, for pages and tests.
-func SMSMoves() map[Status][]Status { return smsMoves }
-
-// IPMoves returns the IP command's state table.
-func IPMoves() map[Status][]Status { return ipMoves }
-
 func may(moves map[Status][]Status, from, to Status) bool { return slices.Contains(moves[from], to) }

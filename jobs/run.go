@@ -10,6 +10,8 @@ import (
 	"maps"
 	"time"
 
+	"godwit/db"
+
 	"github.com/riverqueue/river"
 )
 
@@ -186,23 +188,9 @@ func (n *node) rescue(ctx context.Context) error {
 		return nil
 	}
 	const holder = `attempted_by[array_upper(attempted_by, 1)]`
-	rows, err := n.conn.QueryContext(ctx, `select distinct `+holder+` from river_job where state = 'running'
-		union select leader_id from river_leader`)
+	others, err := db.All(ctx, n.conn, db.Only[string], `select distinct `+holder+` from river_job where state = 'running' and `+holder+` <> $1
+		union select leader_id from river_leader where leader_id <> $1`, n.id)
 	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var others []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		if id != n.id {
-			others = append(others, id)
-		}
-	}
-	if err := rows.Close(); err != nil {
 		return err
 	}
 	for _, id := range others {

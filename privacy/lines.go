@@ -56,22 +56,17 @@ type orderLines struct {
 	lines  string
 }
 
-func olderLines(ctx context.Context, tx *db.Tx, before time.Time) (found []orderLines, err error) {
-	rows, err := tx.QueryContext(ctx, `select order_sid, number, lines from bulk_lines where has_eid and created_at < $1
+func olderLines(ctx context.Context, tx *db.Tx, before time.Time) ([]orderLines, error) {
+	found, err := db.All(ctx, tx, func(r db.Row) (c orderLines, err error) {
+		err = r.Scan(&c.order, &c.number, &c.lines)
+		return c, err
+	}, `select order_sid, number, lines from bulk_lines where has_eid and created_at < $1
 		and order_sid in (select sid from bulk_order where status in ('completed', 'canceled')) order by created_at limit `+fmt.Sprint(linesBatch),
 		before.UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("read lines of orders: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var c orderLines
-		if err := rows.Scan(&c.order, &c.number, &c.lines); err != nil {
-			return nil, fmt.Errorf("read lines of orders: %w", err)
-		}
-		found = append(found, c)
-	}
-	return found, rows.Err()
+	return found, nil
 }
 
 // withoutEIDs returns stored lines without their EIDs, and how many there were.

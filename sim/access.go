@@ -38,7 +38,7 @@ func scanAccess(r db.Row) (Access, error) {
 // name second. The error is sql.ErrNoRows when there is none.
 func find[T any](ctx context.Context, q db.Query, scan func(db.Row) (T, error), query, prefix, account, ref, suffix string) (T, error) {
 	if IsSID(ref, prefix) {
-		found, err := scan(q.QueryRowContext(ctx, query+` where sid = $1 and account_sid = $2`+suffix, canonical(ref), account))
+		found, err := scan(q.QueryRowContext(ctx, query+` where sid = $1 and account_sid = $2`+suffix, Canonical(ref), account))
 		if !db.None(err) {
 			return found, err
 		}
@@ -98,7 +98,7 @@ func (s *Store) CreateAccess(ctx context.Context, account, name string, networks
 	a := Access{SID: freshSID(AccessPrefix), Account: account, UniqueName: name, CreatedAt: now, UpdatedAt: now}
 	var members []string
 	for _, sid := range networks {
-		n, ok := s.networks().Network(sid)
+		n, ok := s.Catalogue.Network(sid)
 		if !ok {
 			return Access{}, unknownNetwork("Networks", sid)
 		}
@@ -203,9 +203,9 @@ func (s *Store) Access(ctx context.Context, account, ref string) (a Access, err 
 // Accesses lists an account's network access profiles.
 func (s *Store) Accesses(ctx context.Context, account string, p Page) (l List[Access], err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		w := &where{}
-		w.equal("account_sid", account)
-		l, err = queryPage(ctx, q, scanAccess, selectAccess, w, p)
+		c := &Conditions{}
+		c.Equal("account_sid", account)
+		l, err = QueryPage(ctx, q, scanAccess, selectAccess, c, p)
 		return err
 	})
 	return l, err
@@ -234,7 +234,7 @@ func (s *Store) members(ctx context.Context, q db.Query, access string) ([]Netwo
 	}
 	var all []Network
 	for _, sid := range sids {
-		if n, ok := s.networks().Network(sid); ok {
+		if n, ok := s.Catalogue.Network(sid); ok {
 			all = append(all, n)
 		}
 	}
@@ -252,7 +252,7 @@ func (s *Store) AccessNetwork(ctx context.Context, account, ref, network string)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(members, func(n Network) bool { return n.SID == canonical(network) })
+		i := slices.IndexFunc(members, func(n Network) bool { return n.SID == Canonical(network) })
 		if i < 0 {
 			return notFound("network in this profile", network)
 		}
@@ -265,7 +265,7 @@ func (s *Store) AccessNetwork(ctx context.Context, account, ref, network string)
 // AddNetwork adds a network to a profile. Adding one that is there changes
 // nothing.
 func (s *Store) AddNetwork(ctx context.Context, account, ref, network string) (a Access, n Network, err error) {
-	n, ok := s.networks().Network(network)
+	n, ok := s.Catalogue.Network(network)
 	if !ok {
 		return a, n, unknownNetwork("Network", network)
 	}
@@ -293,7 +293,7 @@ func (s *Store) RemoveNetwork(ctx context.Context, account, ref, network string)
 			return err
 		}
 		gone, err := tx.ExecContext(ctx, `delete from network_access_profile_network where network_access_profile_sid = $1 and network_sid = $2`,
-			a.SID, canonical(network))
+			a.SID, Canonical(network))
 		if err != nil {
 			return fmt.Errorf("remove network of %s: %w", a.SID, err)
 		}
@@ -303,7 +303,7 @@ func (s *Store) RemoveNetwork(ctx context.Context, account, ref, network string)
 			}
 			return notFound("network in this profile", network)
 		}
-		n, _ := s.networks().Network(network)
+		n, _ := s.Catalogue.Network(network)
 		return s.accessChanged(ctx, tx, a, "network_access_profile.network_removed", n)
 	})
 }

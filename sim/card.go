@@ -170,15 +170,12 @@ func (s *Store) CountCards(ctx context.Context) (free, registered int64, err err
 // ImportCards takes a list of cards, all of them or none. With an account they
 // become its Sims at once; without, they wait for whoever registers them.
 func (s *Store) ImportCards(ctx context.Context, account, source string, cards []Card) error {
-	if account != "" {
-		if err := s.DB.Read(ctx, func(q db.Query) error {
-			_, err := s.Accounts.Get(ctx, q, account)
-			return err
-		}); err != nil {
-			return err
-		}
-	}
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		if account != "" {
+			if _, err := s.Accounts.Get(ctx, tx, account); err != nil {
+				return err
+			}
+		}
 		now := s.now()
 		for i := range cards {
 			if err := s.importCard(ctx, tx, account, source, cards[i], now); err != nil {

@@ -217,8 +217,8 @@ func (s *Store) Fleet(ctx context.Context, account, ref string) (f Fleet, err er
 // (SID or unique name) if access is not empty.
 func (s *Store) Fleets(ctx context.Context, account, access string, p Page) (l List[Fleet], err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		w := &where{}
-		w.equal("account_sid", account)
+		c := &Conditions{}
+		c.Equal("account_sid", account)
 		if access != "" {
 			a, err := findAccess(ctx, q, account, access, "")
 			if fault.Is(err, fault.NotFound) {
@@ -227,9 +227,9 @@ func (s *Store) Fleets(ctx context.Context, account, access string, p Page) (l L
 			if err != nil {
 				return err
 			}
-			w.equal("network_access_profile_sid", a.SID)
+			c.Equal("network_access_profile_sid", a.SID)
 		}
-		l, err = queryPage(ctx, q, scanFleet, selectFleet, w, p)
+		l, err = QueryPage(ctx, q, scanFleet, selectFleet, c, p)
 		return err
 	})
 	return l, err

@@ -113,7 +113,7 @@ func readNetwork(line string) (Network, error) {
 
 // Network returns the network with the given SID.
 func (c *Catalogue) Network(sid string) (Network, bool) {
-	i, ok := c.sids[canonical(sid)]
+	i, ok := c.sids[Canonical(sid)]
 	if !ok {
 		return Network{}, false
 	}
@@ -143,14 +143,16 @@ func pageOf(all []Network, f NetworkFilter, p Page) List[Network] {
 		}
 	}
 	at := func(sid string) int { return slices.IndexFunc(fit, func(n Network) bool { return n.SID == sid }) }
-	from, to := min(p.Offset, len(fit)), 0
+	from := min(p.Offset, len(fit))
+	to := min(from+p.Limit, len(fit))
 	switch {
 	case p.After != Key{}:
 		from = at(p.After.SID) + 1
+		to = min(from+p.Limit, len(fit))
 	case p.Before != Key{}:
-		from = max(0, at(p.Before.SID)-p.Limit)
+		to = max(0, at(p.Before.SID))
+		from = max(0, to-p.Limit)
 	}
-	to = min(from+p.Limit, len(fit))
 	return List[Network]{Items: fit[from:to], More: to < len(fit)}
 }
 

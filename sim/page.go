@@ -45,56 +45,54 @@ type List[T any] struct {
 	More  bool // items follow the last one
 }
 
-// where gathers the conditions of a query. Each is written with one $ for each
-// of its arguments, in order.
-type where struct {
+// Conditions select the rows of a list. The zero value selects all.
+type Conditions struct {
 	text []string
 	args []any
 }
 
-func (w *where) add(condition string, args ...any) {
+// Add adds a condition, with one $ for each of its arguments in order.
+func (c *Conditions) Add(condition string, args ...any) {
 	var b strings.Builder
 	for i, part := range strings.Split(condition, "$") {
 		if i > 0 {
-			w.args = append(w.args, args[i-1])
-			fmt.Fprintf(&b, "$%d", len(w.args))
+			c.args = append(c.args, args[i-1])
+			b.WriteString("$" + strconv.Itoa(len(c.args)))
 		}
 		b.WriteString(part)
 	}
-	w.text = append(w.text, b.String())
+	c.text = append(c.text, b.String())
 }
 
-// equal adds a condition on a column unless the value is empty.
-func (w *where) equal(column, value string) {
+// Equal adds a condition on a column unless the value is empty.
+func (c *Conditions) Equal(column, value string) {
 	if value != "" {
-		w.add(column+" = $", value)
+		c.Add(column+" = $", value)
 	}
 }
 
-func (w *where) String() string { return " where " + strings.Join(w.text, " and ") }
-
-func (w *where) with(condition string, args ...any) *where {
-	more := &where{slices.Clone(w.text), slices.Clone(w.args)}
-	more.add(condition, args...)
+func (c *Conditions) with(condition string, args ...any) *Conditions {
+	more := &Conditions{slices.Clone(c.text), slices.Clone(c.args)}
+	more.Add(condition, args...)
 	return more
 }
 
-// queryPage returns one page of what "select … from …" finds with the given
-// conditions. The table has the columns created_at and sid.
-func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(db.Row) (T, error), query string, w *where, p Page) (List[T], error) {
+// QueryPage returns one page of what "select … from …" finds under at least one
+// condition. The table has the columns created_at and sid.
+func QueryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(db.Row) (T, error), query string, c *Conditions, p Page) (List[T], error) {
 	backward := false
-	here := w
+	here := c
 	switch {
 	case p.After != Key{}:
-		here = w.with("(created_at, sid) < ($, $)", p.After.At, p.After.SID)
+		here = c.with("(created_at, sid) < ($, $)", p.After.At, p.After.SID)
 	case p.Before != Key{}:
-		here, backward = w.with("(created_at, sid) > ($, $)", p.Before.At, p.Before.SID), true
+		here, backward = c.with("(created_at, sid) > ($, $)", p.Before.At, p.Before.SID), true
 	}
 	order := " order by created_at desc, sid desc"
 	if backward {
 		order = " order by created_at, sid"
 	}
-	text := query + here.String() + order + " limit " + strconv.Itoa(p.Limit+1)
+	text := query + " where " + strings.Join(here.text, " and ") + order + " limit " + strconv.Itoa(p.Limit+1)
 	if p.Offset > 0 {
 		text += " offset " + strconv.Itoa(p.Offset)
 	}
@@ -111,8 +109,8 @@ func queryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan f
 		l.More = false
 		if n := len(l.Items); n > 0 {
 			last := l.Items[n-1].Key()
-			next := w.with("(created_at, sid) < ($, $)", last.At, last.SID)
-			after, err := db.All(ctx, q, scan, query+next.String()+" order by created_at desc, sid desc limit 1", next.args...)
+			next := c.with("(created_at, sid) < ($, $)", last.At, last.SID)
+			after, err := db.All(ctx, q, scan, query+" where "+strings.Join(next.text, " and ")+" order by created_at desc, sid desc limit 1", next.args...)
 			if err != nil {
 				return List[T]{}, err
 			}

@@ -97,9 +97,6 @@ func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 	if refusal := CheckEID(r.EID); refusal != nil {
 		return Profile{}, refusal
 	}
-	if err := s.Callbacks.Check("CallbackUrl", r.Callback.URL); err != nil {
-		return Profile{}, err
-	}
 	if r.Type == "" {
 		r.Type = s.ProfileType
 	}
@@ -140,7 +137,7 @@ func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 // Profile returns one reservation.
 func (s *Store) Profile(ctx context.Context, account, sid string) (p Profile, err error) {
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		p, err = scanProfile(q.QueryRowContext(ctx, selectProfile+` where sid = $1 and account_sid = $2`, canonical(sid), account))
+		p, err = scanProfile(q.QueryRowContext(ctx, selectProfile+` where sid = $1 and account_sid = $2`, Canonical(sid), account))
 		if db.None(err) {
 			return notFound("ESimProfile", sid)
 		}
@@ -158,13 +155,13 @@ type ProfileFilter struct {
 
 // Profiles lists an account's reservations.
 func (s *Store) Profiles(ctx context.Context, account string, f ProfileFilter, page Page) (l List[Profile], err error) {
-	w := &where{}
-	w.equal("account_sid", account)
-	w.equal("eid", f.EID)
-	w.equal("status", string(f.Status))
-	w.equal("sim_sid", canonical(f.SIM))
+	c := &Conditions{}
+	c.Equal("account_sid", account)
+	c.Equal("eid", f.EID)
+	c.Equal("status", string(f.Status))
+	c.Equal("sim_sid", Canonical(f.SIM))
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		l, err = queryPage(ctx, q, scanProfile, selectProfile, w, page)
+		l, err = QueryPage(ctx, q, scanProfile, selectProfile, c, page)
 		return err
 	})
 	return l, err

@@ -26,7 +26,7 @@ func (s *Store) FindFleet(ctx context.Context, q db.Query, account, ref string) 
 // BySID returns a Sim, whoever's it is. The refusal is of kind
 // [fault.NotFound] where there is none.
 func (s *Store) BySID(ctx context.Context, q db.Query, sid string) (Sim, error) {
-	return oneSim(ctx, q, "sid", canonical(sid), "")
+	return oneSim(ctx, q, "sid", Canonical(sid), "")
 }
 
 // ByICCID returns the Sim of a card or profile, whoever's it is. The refusal is
@@ -72,19 +72,4 @@ func (s *Store) Used(ctx context.Context, tx *db.Tx, sid, why string) error {
 // Sync has the core network told again what a Sim is, after the transaction.
 func (s *Store) Sync(ctx context.Context, tx *db.Tx, sid string) error {
 	return s.Jobs.Add(ctx, tx, syncSimArgs{SIM: sid})
-}
-
-// Conditions select the rows of a list. The zero value selects all.
-type Conditions struct{ w where }
-
-// Add adds a condition, with one $ for each of its arguments in order.
-func (c *Conditions) Add(condition string, args ...any) { c.w.add(condition, args...) }
-
-// Equal adds a condition on a column unless the value is empty.
-func (c *Conditions) Equal(column, value string) { c.w.equal(column, value) }
-
-// QueryPage returns one page of what "select … from …" finds under at least one
-// condition. The table has the columns created_at and sid.
-func QueryPage[T interface{ Key() Key }](ctx context.Context, q db.Query, scan func(db.Row) (T, error), query string, c *Conditions, p Page) (List[T], error) {
-	return queryPage(ctx, q, scan, query, &c.w, p)
 }

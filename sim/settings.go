@@ -89,15 +89,15 @@ func scanSettings(r db.Row) (SettingsUpdate, error) {
 // SettingsUpdates lists the updates of an account's Sims, those of one Sim (SID
 // or unique name) and of one status if they are given.
 func (s *Store) SettingsUpdates(ctx context.Context, account, ref string, status SettingsStatus, p Page) (l List[SettingsUpdate], err error) {
-	w := &where{}
-	w.equal("status", string(status))
+	c := &Conditions{}
+	c.Equal("status", string(status))
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		if ref == "" {
 			condition, err := ofAccount(ctx, q, account)
 			if err != nil {
 				return err
 			}
-			w.add(condition, account)
+			c.Add(condition, account)
 		} else {
 			one, err := findSim(ctx, q, account, ref, "")
 			if fault.Is(err, fault.NotFound) {
@@ -106,9 +106,9 @@ func (s *Store) SettingsUpdates(ctx context.Context, account, ref string, status
 			if err != nil {
 				return err
 			}
-			w.equal("sim_sid", one.SID)
+			c.Equal("sim_sid", one.SID)
 		}
-		l, err = queryPage(ctx, q, scanSettings, selectSettings, w, p)
+		l, err = QueryPage(ctx, q, scanSettings, selectSettings, c, p)
 		return err
 	})
 	return l, err

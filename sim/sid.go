@@ -55,9 +55,9 @@ func IsSID(s, prefix string) bool {
 	return true
 }
 
-// canonical writes the digits of an identifier as they are stored. What has not
+// Canonical writes the digits of an identifier as they are stored. What has not
 // the shape of one stays as it is.
-func canonical(sid string) string {
+func Canonical(sid string) string {
 	if len(sid) == 34 && IsSID(sid, sid[:2]) {
 		return sid[:2] + strings.ToLower(sid[2:])
 	}

@@ -76,10 +76,10 @@ type SimFilter struct {
 
 // Sims lists an account's Sims.
 func (s *Store) Sims(ctx context.Context, account string, f SimFilter, p Page) (l List[Sim], err error) {
-	w := &where{}
-	w.equal("account_sid", account)
-	w.equal("status", string(f.Status))
-	w.equal("iccid", f.ICCID)
+	c := &Conditions{}
+	c.Equal("account_sid", account)
+	c.Equal("status", string(f.Status))
+	c.Equal("iccid", f.ICCID)
 	err = s.DB.Read(ctx, func(q db.Query) error {
 		if f.Fleet != "" {
 			fleet, err := findFleet(ctx, q, account, f.Fleet, "")
@@ -89,9 +89,9 @@ func (s *Store) Sims(ctx context.Context, account string, f SimFilter, p Page) (
 			if err != nil {
 				return err
 			}
-			w.equal("fleet_sid", fleet.SID)
+			c.Equal("fleet_sid", fleet.SID)
 		}
-		l, err = queryPage(ctx, q, scanSim, selectSim, w, p)
+		l, err = QueryPage(ctx, q, scanSim, selectSim, c, p)
 		return err
 	})
 	return l, err
@@ -136,9 +136,6 @@ type SimUpdate struct {
 // UpdateSim changes a Sim. It reports whether the change goes on after the
 // answer: then the Sim is scheduled, and the callback is called at the end.
 func (s *Store) UpdateSim(ctx context.Context, caller, ref string, u SimUpdate) (one Sim, later bool, err error) {
-	if err := s.Callbacks.Check("CallbackUrl", u.Callback.URL); err != nil {
-		return one, false, err
-	}
 	err = s.named(ctx, deref(u.UniqueName), CodeNameTaken, func(tx *db.Tx) error {
 		later = false
 		if one, err = s.simToUpdate(ctx, tx, caller, ref, u.Account != nil); err != nil {
@@ -192,7 +189,7 @@ func (s *Store) simToUpdate(ctx context.Context, tx *db.Tx, caller, ref string, 
 		return one, err
 	}
 	unknown := err
-	one, err = scanSim(tx.QueryRowContext(ctx, selectSim+` where sid = $1`+tx.ForUpdate(), canonical(ref)))
+	one, err = scanSim(tx.QueryRowContext(ctx, selectSim+` where sid = $1`+tx.ForUpdate(), Canonical(ref)))
 	if db.None(err) {
 		return one, unknown
 	}

@@ -152,7 +152,7 @@ func TestMovesAgreeWithTheReference(t *testing.T) {
 			t.Errorf("from %s one may ask for %q, want %q", from, got, allowed[from])
 		}
 	}
-	for from, all := range ProfileMoves() {
+	for from, all := range profileMoves {
 		if from.Final() != (len(all) == 0) {
 			t.Errorf("%s is final: %v, and leads to %v", from, from.Final(), all)
 		}

@@ -39,9 +39,6 @@ func (s ProfileStatus) CanBecome(t ProfileStatus) bool { return slices.Contains(
 // Final reports whether nothing follows s.
 func (s ProfileStatus) Final() bool { return s == ProfileInstalled || s == ProfileFailed }
 
-// ProfileMoves returns the reservation's state table, for pages and tests.
-func ProfileMoves() map[ProfileStatus][]ProfileStatus { return profileMoves }
-
 // Status is where a Sim stands. The zero value is no status.
 type Status string
 

@@ -79,8 +79,6 @@ func (s *Store) Register() {
 
 func (s *Store) now() time.Time { return db.Now(s.Now) }
 
-func (s *Store) networks() *Catalogue { return s.Catalogue }
-
 // record appends an event of this package.
 func (s *Store) record(ctx context.Context, tx *db.Tx, e event.Event) error {
 	e.At = s.now()

@@ -55,7 +55,7 @@ func (s *Store) syncFleet(ctx context.Context, a syncFleetArgs) error {
 			return err
 		}
 	}
-	if err := s.DB.Write(ctx, func(tx *db.Tx) error {
+	return s.DB.Write(ctx, func(tx *db.Tx) error {
 		for _, one := range chunk {
 			now, err := oneSim(ctx, tx, "sid", one.SID, tx.ForUpdate())
 			if err != nil {
@@ -65,14 +65,9 @@ func (s *Store) syncFleet(ctx context.Context, a syncFleetArgs) error {
 				return err
 			}
 		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	if len(chunk) < syncChunk {
-		return nil
-	}
-	return s.DB.Write(ctx, func(tx *db.Tx) error {
+		if len(chunk) < syncChunk {
+			return nil
+		}
 		return s.Jobs.Add(ctx, tx, syncFleetArgs{Fleet: a.Fleet, After: chunk[len(chunk)-1].Key()})
 	})
 }

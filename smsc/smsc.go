@@ -14,6 +14,7 @@
 package smsc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -110,27 +111,19 @@ type Client struct {
 
 // New returns a client that is not bound yet.
 func New(o Options) *Client {
-	o.Window = or(o.Window, 16)
-	o.Enquire = or(o.Enquire, 30*time.Second)
-	o.Patience = or(o.Patience, 30*time.Second)
-	o.Turn = or(o.Turn, 40*time.Second)
-	o.Pause = or(o.Pause, time.Second)
-	o.MaxPause = or(o.MaxPause, time.Minute)
-	o.Hold = or(o.Hold, 500*time.Millisecond)
-	o.MaxHold = or(o.MaxHold, 5*time.Second)
+	o.Window = cmp.Or(o.Window, 16)
+	o.Enquire = cmp.Or(o.Enquire, 30*time.Second)
+	o.Patience = cmp.Or(o.Patience, 30*time.Second)
+	o.Turn = cmp.Or(o.Turn, 40*time.Second)
+	o.Pause = cmp.Or(o.Pause, time.Second)
+	o.MaxPause = cmp.Or(o.MaxPause, time.Minute)
+	o.Hold = cmp.Or(o.Hold, 500*time.Millisecond)
+	o.MaxHold = cmp.Or(o.MaxHold, 5*time.Second)
 	c := &Client{options: o, window: make(chan struct{}, o.Window)}
 	if o.Rate > 0 {
 		c.pace.each = time.Second / time.Duration(o.Rate)
 	}
 	return c
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Run keeps the client bound until ctx is over, then unbinds.

@@ -54,8 +54,8 @@ func (d *door) createFleet(w http.ResponseWriter, r *web.Request) error {
 		Account: r.Caller.Account, UniqueName: deref(uniqueName(f)), Access: f.Required("NetworkAccessProfile"),
 		Data: f.Bool("DataEnabled", true), DataLimit: f.Int("DataLimit", sim.MinDataLimit, sim.MaxDataLimit, sim.DefaultDataLimit),
 		SMS:     f.Bool("SmsCommandsEnabled", true),
-		SMSHook: sim.Callback{URL: f.URL("SmsCommandsUrl"), Method: f.Method("SmsCommandsMethod")},
-		IPHook:  sim.Callback{URL: f.URL("IpCommandsUrl"), Method: f.Method("IpCommandsMethod")},
+		SMSHook: d.callback(f, "SmsCommands"),
+		IPHook:  d.callback(f, "IpCommands"),
 	}
 	if err := f.Err(); err != nil {
 		return err
@@ -82,14 +82,15 @@ func (d *door) updateFleet(w http.ResponseWriter, r *web.Request) error {
 		n := f.Int("DataLimit", sim.MinDataLimit, sim.MaxDataLimit, sim.DefaultDataLimit)
 		u.DataLimit = &n
 	}
+	hook := func(name string) string { return d.callbackURL(f, name) }
 	for _, one := range []struct {
 		name string
 		to   **string
 		read func(string) string
 	}{
-		{"SmsCommandsUrl", &u.SMSURL, f.URL},
+		{"SmsCommandsUrl", &u.SMSURL, hook},
 		{"SmsCommandsMethod", &u.SMSMethod, f.Method},
-		{"IpCommandsUrl", &u.IPURL, f.URL},
+		{"IpCommandsUrl", &u.IPURL, hook},
 		{"IpCommandsMethod", &u.IPMethod, f.Method},
 	} {
 		if f.Has(one.name) {

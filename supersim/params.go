@@ -4,6 +4,7 @@ import (
 	"strings"
 	"unicode"
 
+	"godwit/fault"
 	"godwit/sim"
 	"godwit/web"
 )
@@ -29,9 +30,19 @@ func uniqueName(f *web.Form) *string {
 // maxName is the longest unique name, in characters.
 const maxName = 255
 
-// callbackOf reads the callback of one request.
-func callbackOf(f *web.Form) sim.Callback {
-	return sim.Callback{URL: f.URL("CallbackUrl"), Method: f.Method("CallbackMethod")}
+// callback reads where to tell about something: the parameters named after the
+// prefix, CallbackUrl and CallbackMethod for "Callback".
+func (d *door) callback(f *web.Form, prefix string) sim.Callback {
+	return sim.Callback{URL: d.callbackURL(f, prefix+"Url"), Method: f.Method(prefix + "Method")}
+}
+
+// callbackURL reads an address that can be called, see [callback.Sender.Check].
+func (d *door) callbackURL(f *web.Form, name string) string {
+	v := f.URL(name)
+	if refusal, refused := fault.As(d.sims.Callbacks.Check(name, v)); refused {
+		f.Fail(name, "%s", refusal.Message)
+	}
+	return v
 }
 
 func deref(s *string) string {

@@ -73,14 +73,17 @@ type addressJSON struct {
 	Version string `json:"ip_address_version"`
 }
 
-// An address of a device, with its place in the list.
+// An address of a device, with its place in the list, from 1.
 type placed struct {
 	netip.Addr
-	sim string
+	sim   string
+	place int
 }
 
+func (a placed) key() sim.Key { return sim.Key{At: int64(a.place), SID: a.sim} }
+
 // listAddresses lists the addresses of a device while it has a data session.
-// There are never more than a handful: one page holds them.
+// There are never more than a handful.
 func (d *door) listAddresses(w http.ResponseWriter, r *web.Request) error {
 	f, err := web.QueryForm(r)
 	if err != nil {
@@ -94,26 +97,39 @@ func (d *door) listAddresses(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return inPath(r, err)
 	}
-	var l sim.List[placed]
-	if d.sessions != nil && sp.After == (sim.Key{}) {
+	var all []netip.Addr
+	if d.sessions != nil {
 		if err := d.sims.DB.Read(r.Context(), func(q db.Query) error {
-			l = sim.List[placed]{}
-			all, err := d.sessions.Addresses(r.Context(), q, s.SID)
-			from := min(sp.Offset, len(all))
-			to := min(from+sp.Limit, len(all))
-			for _, a := range all[from:to] {
-				l.Items = append(l.Items, placed{a, s.SID})
-			}
+			all, err = d.sessions.Addresses(r.Context(), q, s.SID)
 			return err
 		}); err != nil {
 			return err
 		}
 	}
-	return list(w, r, "ip_addresses", p, l, func(a placed) sim.Key { return sim.Key{SID: a.sim} }, func(a placed) addressJSON {
+	l := cutAddresses(s.SID, all, sp)
+	return list(w, r, "ip_addresses", p, l, placed.key, func(a placed) addressJSON {
 		version := "IPv6"
 		if a.Unmap().Is4() {
 			version = "IPv4"
 		}
 		return addressJSON{a.Unmap().String(), version}
 	})
+}
+
+// cutAddresses returns a page of a device's addresses.
+func cutAddresses(sid string, all []netip.Addr, p sim.Page) (l sim.List[placed]) {
+	from := p.Offset
+	switch {
+	case p.After != (sim.Key{}):
+		from = int(max(0, p.After.At))
+	case p.Before != (sim.Key{}):
+		from = max(0, int(p.Before.At)-1-p.Limit)
+	}
+	from = min(from, len(all))
+	to := min(from+p.Limit, len(all))
+	for i, a := range all[from:to] {
+		l.Items = append(l.Items, placed{a, sid, from + i + 1})
+	}
+	l.More = to < len(all)
+	return l
 }

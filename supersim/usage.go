@@ -212,7 +212,7 @@ func (d *door) updateLimitCallback(w http.ResponseWriter, r *web.Request) error 
 	if err != nil {
 		return err
 	}
-	c := callbackOf(f)
+	c := d.callback(f, "Callback")
 	if err := f.Err(); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package usage
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"godwit/account"
@@ -55,7 +54,7 @@ func (s *Store) Periods(ctx context.Context, account, ref string, p sim.Page) (l
 		one, err := s.Sims.Find(ctx, q, account, ref)
 		if fault.Is(err, fault.NotFound) && sim.IsSID(ref, sim.SimPrefix) {
 			// One that has moved away leaves its periods here.
-			one.SID = strings.ToUpper(ref[:2]) + strings.ToLower(ref[2:])
+			one.SID = sim.Canonical(ref)
 			var n int
 			if e := q.QueryRowContext(ctx, `select count(*) from billing_period where sim_sid = $1 and account_sid = $2`, one.SID, account).Scan(&n); e != nil || n > 0 {
 				err = e

@@ -265,7 +265,7 @@ func (q *query) resolve(ctx context.Context, s *Store) (known bool, err error) {
 		case err == nil:
 			q.sim = one.SID
 		case fault.Is(err, fault.NotFound) && sim.IsSID(f.SIM, sim.SimPrefix):
-			q.sim = strings.ToUpper(f.SIM[:2]) + strings.ToLower(f.SIM[2:]) // one that has moved away leaves its usage here
+			q.sim = sim.Canonical(f.SIM) // one that has moved away leaves its usage here
 		case fault.Is(err, fault.NotFound):
 			return false, nil
 		default:

@@ -36,7 +36,7 @@ const coreFile = "core" // the address of the core network, where it is not buil
 func (f dataFlags) keepCore(address string) error {
 	name := filepath.Join(f.Data, coreFile)
 	if address != "" && address != carrier.BuiltIn {
-		return os.WriteFile(name, []byte(address+"\n"), 0o600)
+		return keepFile(name, []byte(address+"\n"), 0o600)
 	}
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,25 @@ func (f dataFlags) keepDatabase() error {
 	if f.Database == "" {
 		return nil
 	}
-	return os.WriteFile(filepath.Join(f.Data, databaseFile), []byte(f.Database+"\n"), 0o600)
+	return keepFile(filepath.Join(f.Data, databaseFile), []byte(f.Database+"\n"), 0o600)
+}
+
+// keepFile writes a file of the data directory that others read, whole or not at
+// all: cut off in the middle, an empty database file would lead to another
+// database. A file that has the content already is left alone.
+func keepFile(name string, content []byte, mode fs.FileMode) error {
+	if is, err := os.ReadFile(name); err == nil && bytes.Equal(is, content) {
+		return nil
+	}
+	next, err := os.OpenFile(name+".next", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(content)
+	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
+		return err
+	}
+	return os.Rename(name+".next", name)
 }
 
 // exists reports whether the data directory has been made.

@@ -54,7 +54,7 @@ func (f dataFlags) saveAddresses(a addresses) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(f.Data, addressFile), append(content, '\n'), 0o644)
+	return keepFile(filepath.Join(f.Data, addressFile), append(content, '\n'), 0o644)
 }
 
 func (f dataFlags) addresses() (a addresses, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"godwit/db"
@@ -73,6 +74,8 @@ func (b *batch) take(ctx context.Context, r Report) (known bool, err error) {
 			begun := fresh(one.SID, r)
 			if have == nil {
 				b.order = append(b.order, key)
+			} else {
+				begun.held = have.held
 			}
 			have = &begun
 			b.sessions[key] = have
@@ -166,8 +169,28 @@ func (b *batch) store(ctx context.Context) error {
 			have.BeganAt.UnixMicro(), have.LastAt.UnixMicro()); err != nil {
 			return fmt.Errorf("store session %s of %s: %w", key.id, key.nas, err)
 		}
+		if err := b.hold(ctx, key, have); err != nil {
+			return fmt.Errorf("store the addresses of session %s of %s: %w", key.id, key.nas, err)
+		}
 	}
 	return b.s.Add(ctx, b.tx, b.uses)
+}
+
+// hold stores the addresses of a session if they have changed.
+func (b *batch) hold(ctx context.Context, key sessionKey, have *session) error {
+	addresses := have.holds()
+	if slices.Equal(addresses, have.held) {
+		return nil
+	}
+	if _, err := b.tx.Exec(ctx, `delete from usage_address where nas = $1 and id = $2`, key.nas, key.id); err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if _, err := b.tx.Exec(ctx, `insert into usage_address (address, nas, id) values ($1, $2, $3) on conflict do nothing`, a.String(), key.nas, key.id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Restarted closes the sessions of a reporter that says it has begun anew, or
@@ -179,6 +202,10 @@ func (s *Store) Restarted(ctx context.Context, nas string, at time.Time) error {
 			on conflict (nas) do update set restarted_at = excluded.restarted_at where usage_reporter.restarted_at < excluded.restarted_at`,
 			nas, at.UnixMicro()); err != nil {
 			return fmt.Errorf("note that %s has begun anew: %w", nas, err)
+		}
+		if _, err := tx.Exec(ctx, `delete from usage_address where nas = $1 and id in (select id from usage_session where nas = $1 and is_open and last_at <= $2)`,
+			nas, at.UnixMicro()); err != nil {
+			return fmt.Errorf("close the sessions of %s: %w", nas, err)
 		}
 		if _, err := tx.ExecContext(ctx, `update usage_session set is_open = $1 where nas = $2 and is_open and last_at <= $3`, false, nas, at.UnixMicro()); err != nil {
 			return fmt.Errorf("close the sessions of %s: %w", nas, err)

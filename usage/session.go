@@ -54,11 +54,20 @@ type session struct {
 	BeganAt   time.Time
 	LastAt    time.Time
 	Addresses []netip.Addr
+	held      []netip.Addr // those by which its device is found, as they are stored
 }
 
 // fresh is a session of which nothing is known yet.
 func fresh(sid string, r Report) session {
 	return session{SIM: sid, Seconds: -1, Open: true, BeganAt: r.began()}
+}
+
+// holds are the addresses by which its device is to be found.
+func (s session) holds() []netip.Addr {
+	if !s.Open {
+		return nil
+	}
+	return s.Addresses
 }
 
 // began is when the session of a report began, as far as it tells.
@@ -143,6 +152,7 @@ func scanSession(r db.Row) (session, error) {
 	err := r.Scan(&s.SIM, &s.Seconds, &s.Upload, &s.Download, &s.Wide, &addresses, &s.Open, &began, &last, &restarted)
 	s.BeganAt, s.LastAt, s.Restarted = db.Time(began), db.Time(last), restarted >= began
 	s.Addresses = parseAddresses(addresses)
+	s.held = s.holds()
 	return s, err
 }
 

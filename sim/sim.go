@@ -139,6 +139,10 @@ func (s *Store) UpdateSim(ctx context.Context, caller, ref string, u SimUpdate) 
 	if err := s.Callbacks.Check("CallbackUrl", u.Callback.URL); err != nil {
 		return one, false, err
 	}
+	if u.Account != nil {
+		to := canonical(*u.Account)
+		u.Account = &to
+	}
 	err = s.named(ctx, deref(u.UniqueName), CodeNameTaken, func(tx *db.Tx) error {
 		later = false
 		if one, err = s.simToUpdate(ctx, tx, caller, ref, u.Account != nil); err != nil {

@@ -41,6 +41,7 @@ func parseTarget(raw string) (target, error) {
 	t := target{url: *u, user: u.User, limits: parseLimits(u.Fragment)}
 	t.url.Fragment, t.url.RawFragment, t.url.User = "", "", nil
 	t.url.RawQuery = escapeQuery(u.RawQuery)
+	t.url.ForceQuery = false // some validators drop a question mark that nothing follows
 	t.given = t.url.String()
 	if t.url.Path == "" {
 		t.url.Path = "/" // what is requested then, so what the receiver checks

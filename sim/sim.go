@@ -136,6 +136,10 @@ type SimUpdate struct {
 // UpdateSim changes a Sim. It reports whether the change goes on after the
 // answer: then the Sim is scheduled, and the callback is called at the end.
 func (s *Store) UpdateSim(ctx context.Context, caller, ref string, u SimUpdate) (one Sim, later bool, err error) {
+	if u.Account != nil {
+		to := Canonical(*u.Account)
+		u.Account = &to
+	}
 	err = s.named(ctx, deref(u.UniqueName), CodeNameTaken, func(tx *db.Tx) error {
 		later = false
 		if one, err = s.simToUpdate(ctx, tx, caller, ref, u.Account != nil); err != nil {

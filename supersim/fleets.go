@@ -45,13 +45,22 @@ func showFleet(r *web.Request) func(sim.Fleet) fleetJSON {
 	}
 }
 
+// fleetName reads the UniqueName of a Fleet.
+func fleetName(f *web.Form) *string {
+	name := uniqueName(f)
+	if deref(name) == "null" {
+		f.Fail("UniqueName", "must not be null: Fleet=null takes a Sim out of its Fleet")
+	}
+	return name
+}
+
 func (d *door) createFleet(w http.ResponseWriter, r *web.Request) error {
 	f, err := web.PostForm(r)
 	if err != nil {
 		return err
 	}
 	want := sim.Fleet{
-		Account: r.Caller.Account, UniqueName: deref(uniqueName(f)), Access: f.Required("NetworkAccessProfile"),
+		Account: r.Caller.Account, UniqueName: deref(fleetName(f)), Access: f.Required("NetworkAccessProfile"),
 		Data: f.Bool("DataEnabled", true), DataLimit: f.Int("DataLimit", sim.MinDataLimit, sim.MaxDataLimit, sim.DefaultDataLimit),
 		SMS:     f.Bool("SmsCommandsEnabled", true),
 		SMSHook: d.callback(f, "SmsCommands"),
@@ -74,7 +83,7 @@ func (d *door) updateFleet(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	u := sim.FleetUpdate{UniqueName: uniqueName(f)}
+	u := sim.FleetUpdate{UniqueName: fleetName(f)}
 	if v := f.String("NetworkAccessProfile"); v != "" {
 		u.Access = &v
 	}

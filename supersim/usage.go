@@ -152,8 +152,12 @@ func instant(value, name string, refuse func(name, format string, args ...any)) 
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339Nano, value)
-	if err != nil || t.Year() < 1971 || t.Year() > 9000 {
+	switch {
+	case err != nil:
 		refuse(name, "must be a date and time such as 2026-11-20T10:00:00Z, not %.40q", value)
+		return time.Time{}
+	case t.Year() < 1971 || t.Year() > 9000:
+		refuse(name, "must lie in the years from 1971 to 9000, not in %d", t.Year())
 		return time.Time{}
 	}
 	return t.UTC()

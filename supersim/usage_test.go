@@ -129,3 +129,26 @@ func TestUsagePages(t *testing.T) {
 		}
 	})
 }
+
+// A time that is none and one that is too far away are refused for what they are.
+func TestUsageTimes(t *testing.T) {
+	h := newHouse(t, dbtest.SQLite(t), "")
+	s := &usage.Store{DB: h.store.DB, Jobs: h.store.Jobs, Events: h.store.Events, Callbacks: h.store.Callbacks, Sims: h.store}
+	door := supersim.New(h.store, supersim.Options{Authenticate: h.accounts.Verify, VerifyToken: h.accounts.VerifyToken, Accounts: h.accounts, Usage: s})
+	for value, want := range map[string]string{
+		"0001-01-01T00:00:00Z": "StartTime: must lie in the years from 1971 to 9000, not in 1",
+		"2026-02-30T00:00:00Z": `StartTime: must be a date and time such as 2026-11-20T10:00:00Z, not "2026-02-30T00:00:00Z"`,
+	} {
+		r := httptest.NewRequest("GET", "/v1/UsageRecords?StartTime="+value, nil)
+		r.SetBasicAuth(h.account, h.token)
+		w := httptest.NewRecorder()
+		door.ServeHTTP(w, r)
+		var refusal struct {
+			Code    int    `json:"code"`
+			Message string `json:"message"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &refusal); err != nil || refusal.Code != usage.CodeInvalid || refusal.Message != want {
+			t.Errorf("%s: %d %s (%v), want %q", value, w.Code, w.Body, err, want)
+		}
+	}
+}

@@ -6,7 +6,8 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What the tests run against beyond Go itself. Where it cannot be installed, the
 # tests concerned say by name that they were skipped.
-DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools curl iproute2 osmo-hlr
+DEBIAN = postgresql pcscd vsmartcard-vpcd opensc nginx-light openssl zbar-tools curl iproute2 osmo-hlr \
+  libqmi-proxy libqmi-utils libmbim-proxy libmbim-utils
 
 .PHONY: build agents test check race deps clients ferretdb
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"godwit/callback"
 	"godwit/db"
 	"godwit/event"
 	"godwit/fault"
@@ -49,23 +50,14 @@ type Account struct {
 	UpdatedAt time.Time
 }
 
-// A Key is an API key: a credential of an account that can be withdrawn alone.
-type Key struct {
-	SID       string
-	Account   string
-	Name      string
-	CreatedAt time.Time
-	UpdatedAt time.Time
-}
-
 // A Store keeps accounts.
 type Store struct {
 	db     *db.DB
 	events *event.Log
-	cache  cache
 	Now    func() time.Time
 
-	signatures signatures
+	callers    memory[[sha256.Size]byte, Caller] // by the hash of their credentials
+	signatures memory[string, callback.Signing]  // by account
 	signing    tokenKeys
 	learnt     time.Time // when keys of tokens were last read because of an unknown one
 	bearers    bearers
@@ -94,7 +86,7 @@ func (s *Store) Create(ctx context.Context, tx *db.Tx, parent, name string) (Acc
 	token := newSecret()
 	hash := sha256.Sum256([]byte(token))
 	if _, err := tx.ExecContext(ctx, `insert into account (sid, parent_sid, name, status, token_hash, token_sealed, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8)`, a.SID, sql.NullString{String: parent, Valid: parent != ""}, name, string(a.Status),
+		values ($1, $2, $3, $4, $5, $6, $7, $8)`, a.SID, db.Null(parent), name, string(a.Status),
 		hash[:], s.db.Seal(tokenRow(a.SID), []byte(token)), db.Micros(now), db.Micros(now)); err != nil {
 		return Account{}, "", fmt.Errorf("store account %s: %w", a.SID, err)
 	}
@@ -126,6 +118,23 @@ func (s *Store) List(ctx context.Context, q db.Query, parent string, after Accou
 		parent, keyTime(after.CreatedAt), after.SID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	return list, nil
+}
+
+// A Filter selects accounts; empty members fit all.
+type Filter struct {
+	Name   string
+	Status Status
+}
+
+// Family returns an account and its subaccounts, itself first and then in the
+// order of their making, offset of them passed over.
+func (s *Store) Family(ctx context.Context, q db.Query, sid string, f Filter, offset, limit int) ([]Account, error) {
+	list, err := db.All(ctx, q, scan, `select `+columns+` from account where (sid = $1 or parent_sid = $1) and ($2 = '' or name = $2) and ($3 = '' or status = $3)
+		order by case when sid = $1 then 0 else 1 end, created_at, sid limit $4 offset $5`, sid, f.Name, string(f.Status), limit, offset)
+	if err != nil {
+		return nil, fmt.Errorf("list the family of %s: %w", sid, err)
 	}
 	return list, nil
 }
@@ -162,7 +171,7 @@ func (s *Store) SetStatus(ctx context.Context, tx *db.Tx, sid string, to Status)
 	if _, err := tx.ExecContext(ctx, `update account set status = $1, updated_at = $2 where sid = $3`, string(to), db.Micros(now), sid); err != nil {
 		return fmt.Errorf("store status of %s: %w", sid, err)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "account.status", Subject: sid, Account: sid, At: now, Data: map[string]Status{"from": a.Status, "to": to}})
 }
 
@@ -206,23 +215,6 @@ func (s *Store) Token(ctx context.Context, q db.Query, sid string) (db.Secret, e
 	return token, nil
 }
 
-// SigningToken is Token for the sender of callbacks.
-func (s *Store) SigningToken(ctx context.Context, sid string) (token db.Secret, err error) {
-	if token, ok := s.cache.token(sid, s.Now()); ok {
-		return token, nil
-	}
-	seen := s.cache.version()
-	err = s.db.Read(ctx, func(q db.Query) error {
-		token, err = s.Token(ctx, q, sid)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.cache.putToken(seen, sid, token, s.Now())
-	return token, nil
-}
-
 // RotateToken gives an account a new auth token. The old one is refused from
 // then on, on other nodes within [CacheTime].
 func (s *Store) RotateToken(ctx context.Context, tx *db.Tx, sid string) (string, error) {
@@ -237,7 +229,7 @@ func (s *Store) RotateToken(ctx context.Context, tx *db.Tx, sid string) (string,
 	if n == 0 {
 		return "", fault.New(fault.NotFound, "account %s was not found", sid)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	tx.AfterCommit(s.signatures.forget)
 	return token, s.events.Append(ctx, tx, event.Event{Kind: "account.token_rotated", Subject: sid, Account: sid, At: now})
 }

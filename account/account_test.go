@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"godwit/account"
 	"godwit/db"
 	"godwit/db/dbtest"
@@ -139,7 +141,10 @@ func TestWithdrawn(t *testing.T) {
 		check(s, a.SID, old, false)
 		check(s, a.SID, token, true)
 		for name, read := range map[string]func() (db.Secret, error){
-			"for signing": func() (db.Secret, error) { return s.SigningToken(t.Context(), a.SID) },
+			"for signing": func() (db.Secret, error) {
+				signing, err := s.Signing(t.Context(), a.SID)
+				return signing.Token, err
+			},
 			"by reading": func() (got db.Secret, err error) {
 				err = d.Read(t.Context(), func(q db.Query) error { got, err = s.Token(t.Context(), q, a.SID); return err })
 				return got, err
@@ -162,6 +167,42 @@ func TestWithdrawn(t *testing.T) {
 	})
 }
 
+// TestRotatedWhileRead: a token that is replaced at any moment while somebody
+// reads what signs is not remembered.
+func TestRotatedWhileRead(t *testing.T) {
+	d := dbtest.SQLite(t)
+	s := account.New(d, event.New(d))
+	a, _ := create(t, d, s, "", "main")
+	if _, err := s.Signing(t.Context(), a.SID); err != nil { // makes its settings
+		t.Fatal(err)
+	}
+	for at := 1; at < 5; at++ {
+		write(t, d, func(tx *db.Tx) error { // so that all is to be read anew
+			_, err := s.RotateToken(t.Context(), tx, a.SID)
+			return err
+		})
+		var token string
+		looks := 0
+		s.Now = func() time.Time { // it is asked the time now and then
+			if looks++; looks == at {
+				s.Now = time.Now
+				write(t, d, func(tx *db.Tx) (err error) {
+					token, err = s.RotateToken(t.Context(), tx, a.SID)
+					return err
+				})
+			}
+			return time.Now()
+		}
+		if _, err := s.Signing(t.Context(), a.SID); err != nil {
+			t.Fatal(err)
+		}
+		s.Now = time.Now
+		if got, err := s.Signing(t.Context(), a.SID); err != nil || token != "" && string(got.Token) != token {
+			t.Errorf("rotated at look %d: signs with another token than the account's, %v", at, err)
+		}
+	}
+}
+
 // TestTokenIsSealed looks at what is stored.
 func TestTokenIsSealed(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -182,7 +223,7 @@ func TestTokenIsSealed(t *testing.T) {
 			_, err := tx.ExecContext(t.Context(), `update account set token_sealed = $1 where sid = $2`, sealed, b.SID)
 			return err
 		})
-		if _, err := s.SigningToken(t.Context(), b.SID); err == nil {
+		if _, err := s.Signing(t.Context(), b.SID); err == nil {
 			t.Error("another account's token opened")
 		}
 	})
@@ -262,11 +303,11 @@ func TestKeys(t *testing.T) {
 			made = append(made, k)
 		}
 		if err := d.Read(t.Context(), func(q db.Query) error {
-			first, err := s.Keys(t.Context(), q, a.SID, account.Key{}, 2)
+			first, err := s.Keys(t.Context(), q, a.SID, 0, 2)
 			if err != nil || len(first) != 2 || first[0].Name != "x" {
 				t.Fatalf("first page %+v, %v", first, err)
 			}
-			rest, err := s.Keys(t.Context(), q, a.SID, first[1], 2)
+			rest, err := s.Keys(t.Context(), q, a.SID, 2, 2)
 			if err != nil || len(rest) != 1 || rest[0].SID != made[2].SID || rest[0].Account != a.SID {
 				t.Errorf("second page %+v, %v", rest, err)
 			}
@@ -297,4 +338,34 @@ func BenchmarkVerify(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestSecretsAtOnce: of secrets that are made at the same time one signs, and
+// nobody is told of a trouble.
+func TestSecretsAtOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := account.New(d, event.New(d))
+		a, _ := create(t, d, s, "", "main")
+		var group errgroup.Group
+		for range 8 {
+			group.Go(func() error {
+				return d.Write(t.Context(), func(tx *db.Tx) error {
+					_, _, err := s.CreateSecret(t.Context(), tx, a.SID, "x")
+					return err
+				})
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+		if err := d.Read(t.Context(), func(q db.Query) error {
+			active, n, err := s.Secrets(t.Context(), q, a.SID, account.SecretActive, 0, 10)
+			if err != nil || n != 1 || len(active) != 1 {
+				t.Errorf("%d sign, %v", n, err)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -139,7 +139,7 @@ func (s *Store) DeleteClient(ctx context.Context, tx *db.Tx, account, id string)
 	if _, err := tx.ExecContext(ctx, `delete from api_client where id = $1`, id); err != nil {
 		return fmt.Errorf("delete client %s: %w", id, err)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "api_client.deleted", Subject: id, Account: c.Account, At: s.Now()})
 }
 

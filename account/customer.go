@@ -54,6 +54,6 @@ func (s *Store) AllowAPIKeys(ctx context.Context, tx *db.Tx, account string, all
 	if n == 0 {
 		return fault.New(fault.NotFound, "account %s was not found", account)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "account.api_keys", Subject: account, Account: account, At: s.Now(), Data: map[string]bool{"allowed": allowed}})
 }

@@ -11,6 +11,15 @@ import (
 	"godwit/fault"
 )
 
+// A Key is an API key: a credential of an account that can be withdrawn alone.
+type Key struct {
+	SID       string
+	Account   string
+	Name      string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
 // CreateKey adds an API key and returns it with its secret, which is shown this
 // once: only its hash is kept.
 func (s *Store) CreateKey(ctx context.Context, tx *db.Tx, account, name string) (Key, string, error) {
@@ -50,28 +59,37 @@ func (s *Store) DeleteKey(ctx context.Context, tx *db.Tx, account, sid string) e
 	if n == 0 {
 		return fault.New(fault.NotFound, "API key %s was not found", sid)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "api_key.deleted", Subject: sid, Account: account, At: s.Now()})
 }
 
-// Keys returns the API keys of an account in the order of their making. after
-// is the last one of the page before.
-func (s *Store) Keys(ctx context.Context, q db.Query, account string, after Key, limit int) ([]Key, error) {
-	list, err := db.All(ctx, q, func(r db.Row) (Key, error) {
-		k := Key{Account: account}
-		var created, updated int64
-		err := r.Scan(&k.SID, &k.Name, &created, &updated)
-		k.CreatedAt, k.UpdatedAt = db.Time(created), db.Time(max(created, updated))
-		return k, err
-	}, `select sid, name, created_at, updated_at from api_key
-		where account_sid = $1 and (created_at, sid) > ($2, $3) order by created_at, sid limit $4`,
-		account, keyTime(after.CreatedAt), after.SID, limit)
+const selectKey = `select sid, account_sid, name, created_at, updated_at from api_key where account_sid = $1`
+
+func scanKey(r db.Row) (k Key, err error) {
+	var created, updated int64
+	err = r.Scan(&k.SID, &k.Account, &k.Name, &created, &updated)
+	k.CreatedAt, k.UpdatedAt = db.Time(created), db.Time(max(created, updated))
+	return k, err
+}
+
+// Key returns an API key of an account.
+func (s *Store) Key(ctx context.Context, q db.Query, account, sid string) (Key, error) {
+	k, err := scanKey(q.QueryRowContext(ctx, selectKey+` and sid = $2`, account, sid))
+	if db.None(err) {
+		return Key{}, fault.New(fault.NotFound, "API key %.60q was not found", sid)
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("read key %.60q: %w", sid, err)
+	}
+	return k, nil
+}
+
+// Keys returns the API keys of an account in the order of their making, offset
+// of them passed over.
+func (s *Store) Keys(ctx context.Context, q db.Query, account string, offset, limit int) ([]Key, error) {
+	list, err := db.All(ctx, q, scanKey, selectKey+` order by created_at, sid limit $2 offset $3`, account, limit, offset)
 	if err != nil {
 		return nil, fmt.Errorf("list keys of %s: %w", account, err)
 	}
 	return list, nil
 }
-
-// CacheTime is how long a node may go on accepting credentials that were
-// withdrawn on another node.
-const CacheTime = 30 * time.Second

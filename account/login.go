@@ -33,20 +33,20 @@ func (s *Store) VerifyUser(ctx context.Context, name, password string) (Caller, 
 	}
 	id := sha256.Sum256([]byte("user\x00" + name + "\x00" + password))
 	now := s.Now()
-	if c, ok := s.cache.caller(id, now); ok {
+	if c, ok := s.callers.get(id, now); ok {
 		return c, nil
 	}
 	if s.passwords.refused(id, now) {
 		return Caller{}, errLogin
 	}
-	seen := s.cache.version()
+	seen := s.callers.version()
 	c := Caller{User: name}
-	hash, err := s.readLogin(ctx, &c, `select u.account_sid, u.role, u.password_hash, a.status, coalesce(p.status, 'active') from login_user u
+	stored, err := s.readLogin(ctx, &c, `select u.account_sid, u.role, u.password_hash, a.status, coalesce(p.status, 'active') from login_user u
 		join account a on a.sid = u.account_sid left join account p on p.sid = a.parent_sid where u.name = $1`, name)
 	if err != nil {
 		return Caller{}, err
 	}
-	right, err := s.passwords.check(ctx, id, password, hash)
+	right, err := s.passwords.check(ctx, id, password, stored)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -54,7 +54,7 @@ func (s *Store) VerifyUser(ctx context.Context, name, password string) (Caller, 
 		s.passwords.refuse(id, now)
 		return Caller{}, errLogin
 	}
-	s.cache.putCaller(seen, id, c, now)
+	s.callers.put(seen, id, c, now)
 	return c, nil
 }
 
@@ -81,10 +81,10 @@ var errUserKey = fault.New(fault.Unauthorized, "the API key's identifier or secr
 func (s *Store) VerifyUserKey(ctx context.Context, key, secret string) (Caller, error) {
 	id := sha256.Sum256([]byte("key\x00" + key + "\x00" + secret))
 	now := s.Now()
-	if c, ok := s.cache.caller(id, now); ok && now.Before(c.until) {
+	if c, ok := s.callers.get(id, now); ok && now.Before(c.until) {
 		return c, nil
 	}
-	seen := s.cache.version()
+	seen := s.callers.version()
 	c := Caller{Key: key}
 	var want []byte
 	var status, parent Status
@@ -107,7 +107,7 @@ func (s *Store) VerifyUserKey(ctx context.Context, key, secret string) (Caller, 
 	if !allowed {
 		return Caller{}, fault.New(fault.Unauthorized, "API keys are off in this account: an administrator allows them first")
 	}
-	s.cache.putCaller(seen, id, c, now)
+	s.callers.put(seen, id, c, now)
 	return c, nil
 }
 
@@ -120,57 +120,72 @@ const (
 	saltSize   = 16
 )
 
-// passwords hashes passwords, a few at a time: each takes memory, and strangers
-// may ask for it. The zero value is ready.
-type passwords struct {
-	once sync.Once
-	slot chan struct{}
+// hashing has a place for each password that is being hashed: a few at a time,
+// for each takes memory, and strangers may ask for it.
+var hashing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 
+// hash is argon2id as above, when its turn has come.
+func hash(ctx context.Context, password string, salt []byte, passes, memory uint32) ([]byte, error) {
+	select {
+	case hashing <- struct{}{}:
+		defer func() { <-hashing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return argon2.IDKey([]byte(password), salt, passes, memory, 1, hashSize), nil
+}
+
+// A Password is one that a user is to have, and its hash in the PHC string
+// format.
+type Password struct {
+	Text db.Secret
+	hash string
+}
+
+// NewPassword checks a password and hashes it; an empty one is made. That waits
+// its turn behind those who log in and takes some time, so call it before the
+// transaction that stores the password: others wait for that.
+func NewPassword(ctx context.Context, text string) (Password, error) {
+	if text == "" {
+		text = newSecret()
+	} else if err := checkPassword(text); err != nil {
+		return Password{}, err
+	}
+	var salt [saltSize]byte
+	rand.Read(salt[:])
+	sum, err := hash(ctx, text, salt[:], hashPasses, hashMemory)
+	if err != nil {
+		return Password{}, err
+	}
+	enc := base64.RawStdEncoding
+	return Password{Text: db.Secret(text), hash: fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s",
+		argon2.Version, hashMemory, hashPasses, enc.EncodeToString(salt[:]), enc.EncodeToString(sum))}, nil
+}
+
+// passwords remembers which credentials were right, and which wrong. The zero
+// value is ready.
+type passwords struct {
 	mu    sync.Mutex
 	right map[[sha256.Size]byte]string    // credentials that were found right, with the hash that they matched
 	wrong map[[sha256.Size]byte]time.Time // and wrong, until when
 }
 
-func (p *passwords) enter(ctx context.Context) (leave func(), err error) {
-	p.once.Do(func() { p.slot = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)) })
-	select {
-	case p.slot <- struct{}{}:
-		return func() { <-p.slot }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// hash writes a password's hash in the PHC string format.
-func (p *passwords) hash(ctx context.Context, password string) (string, error) {
-	leave, err := p.enter(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer leave()
-	var salt [saltSize]byte
-	rand.Read(salt[:])
-	sum := argon2.IDKey([]byte(password), salt[:], hashPasses, hashMemory, 1, hashSize)
-	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s", argon2.Version, hashMemory, hashPasses, enc.EncodeToString(salt[:]), enc.EncodeToString(sum)), nil
-}
-
 // check compares a password with a hash. For an empty one it takes the same time
 // and says no, so that nobody learns which users there are.
-func (p *passwords) check(ctx context.Context, id [sha256.Size]byte, password, hash string) (bool, error) {
+func (p *passwords) check(ctx context.Context, id [sha256.Size]byte, password, stored string) (bool, error) {
 	p.mu.Lock()
 	known, ok := p.right[id]
 	p.mu.Unlock()
-	if ok && known == hash {
+	if ok && known == stored {
 		return true, nil
 	}
 	var version, memory, passes uint32
 	salt, want := make([]byte, saltSize), []byte(nil)
-	if hash == "" {
+	if stored == "" {
 		memory, passes = hashMemory, hashPasses
 	} else {
 		var err error
-		parts := strings.Split(hash, "$")
+		parts := strings.Split(stored, "$")
 		if len(parts) != 6 || parts[1] != "argon2id" {
 			return false, errors.New("a password's hash has a form that is not known")
 		}
@@ -184,12 +199,10 @@ func (p *passwords) check(ctx context.Context, id [sha256.Size]byte, password, h
 			return false, fmt.Errorf("a password's hash does not read: version %d, %w", version, err)
 		}
 	}
-	leave, err := p.enter(ctx)
+	sum, err := hash(ctx, password, salt, passes, memory)
 	if err != nil {
 		return false, err
 	}
-	sum := argon2.IDKey([]byte(password), salt, passes, memory, 1, hashSize)
-	leave()
 	if subtle.ConstantTimeCompare(sum, want) != 1 {
 		return false, nil
 	}
@@ -198,7 +211,7 @@ func (p *passwords) check(ctx context.Context, id [sha256.Size]byte, password, h
 	if p.right == nil || len(p.right) >= cacheSize {
 		p.right = map[[sha256.Size]byte]string{}
 	}
-	p.right[id] = hash
+	p.right[id] = stored
 	return true, nil
 }
 

@@ -181,7 +181,7 @@ func (s *Store) VerifyToken(ctx context.Context, text string) (Caller, error) {
 	if ok && !now.Before(known.expires) {
 		return Caller{}, errToken
 	}
-	if c, fresh := s.cache.caller(id, now); ok && fresh {
+	if c, fresh := s.callers.get(id, now); ok && fresh {
 		return c, nil
 	}
 	if !ok {
@@ -191,7 +191,7 @@ func (s *Store) VerifyToken(ctx context.Context, text string) (Caller, error) {
 		}
 		known = bearer{client: c.Client, id: c.ID, expires: c.Expiry.Time()}
 	}
-	seen := s.cache.version()
+	seen := s.callers.version()
 	c := Caller{Client: known.client}
 	err := s.db.Read(ctx, func(q db.Query) error {
 		return q.QueryRowContext(ctx, `select a.sid from api_client c join account a on a.sid = c.account_sid
@@ -206,7 +206,7 @@ func (s *Store) VerifyToken(ctx context.Context, text string) (Caller, error) {
 		return Caller{}, fmt.Errorf("read the client of a token: %w", err)
 	}
 	s.bearers.put(id, known)
-	s.cache.putCaller(seen, id, c, now)
+	s.callers.put(seen, id, c, now)
 	return c, nil
 }
 
@@ -282,7 +282,7 @@ func (s *Store) Revoke(ctx context.Context, c Client, text string) error {
 			read.ID, db.Micros(read.Expiry.Time())); err != nil {
 			return fmt.Errorf("revoke a token of %s: %w", c.ID, err)
 		}
-		tx.AfterCommit(s.cache.forget)
+		tx.AfterCommit(s.callers.forget)
 		return s.events.Append(ctx, tx, event.Event{Kind: "token.revoked", Subject: c.ID, Account: c.Account, At: now})
 	})
 }

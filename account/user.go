@@ -88,44 +88,35 @@ func checkPassword(password string) error {
 	return nil
 }
 
-// CreateUser adds a user. An empty password has one made; it is returned in
-// either case. A recoverable one can be read again with [Store.UserPassword].
-func (s *Store) CreateUser(ctx context.Context, tx *db.Tx, u User, password string, recoverable bool) (User, string, error) {
+// CreateUser adds a user. A recoverable password can be read again with
+// [Store.UserPassword].
+func (s *Store) CreateUser(ctx context.Context, tx *db.Tx, u User, password Password, recoverable bool) (User, error) {
 	u.Name = strings.ToLower(u.Name)
 	if !userName.MatchString(u.Name) {
-		return User{}, "", fault.Field("name", "must be 1 to 64 letters, digits and . _ @ + -, and begin with a letter or digit")
+		return User{}, fault.Field("name", "must be 1 to 64 letters, digits and . _ @ + -, and begin with a letter or digit")
 	}
 	if !slices.Contains(Roles, u.Role) {
-		return User{}, "", fault.Field("role", "must be one of %s, not %.40q", rolesText(), string(u.Role))
-	}
-	if password == "" {
-		password = newSecret()
-	} else if err := checkPassword(password); err != nil {
-		return User{}, "", err
+		return User{}, fault.Field("role", "must be one of %s, not %.40q", rolesText(), string(u.Role))
 	}
 	if _, err := s.Get(ctx, tx, u.Account); err != nil {
-		return User{}, "", err
-	}
-	hash, err := s.passwords.hash(ctx, password)
-	if err != nil {
-		return User{}, "", err
+		return User{}, err
 	}
 	var sealed []byte
 	if recoverable {
-		sealed = s.db.Seal(userRow(u.Name), []byte(password))
+		sealed = s.db.Seal(userRow(u.Name), password.Text)
 	}
 	now := s.Now()
 	u.CreatedAt, u.UpdatedAt = now, now
 	n, err := tx.Exec(ctx, `insert into login_user (name, account_sid, role, password_hash, password_sealed, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $6) on conflict (name) do nothing`, u.Name, u.Account, string(u.Role), hash, sealed, db.Micros(now))
+		values ($1, $2, $3, $4, $5, $6, $6) on conflict (name) do nothing`, u.Name, u.Account, string(u.Role), password.hash, sealed, db.Micros(now))
 	if err != nil {
-		return User{}, "", fmt.Errorf("store user %s: %w", u.Name, err)
+		return User{}, fmt.Errorf("store user %s: %w", u.Name, err)
 	}
 	if n == 0 {
-		return User{}, "", fault.New(fault.Conflict, "there is a user %s: names are taken once in an installation", u.Name)
+		return User{}, fault.New(fault.Conflict, "there is a user %s: names are taken once in an installation", u.Name)
 	}
 	tx.AfterCommit(s.passwords.forgive)
-	return u, password, s.events.Append(ctx, tx, event.Event{Kind: "user.created", Subject: u.Name, Account: u.Account, At: now, Data: map[string]string{"role": string(u.Role)}})
+	return u, s.events.Append(ctx, tx, event.Event{Kind: "user.created", Subject: u.Name, Account: u.Account, At: now, Data: map[string]string{"role": string(u.Role)}})
 }
 
 func userRow(name string) string { return "login_user/" + name + "/password" }
@@ -182,7 +173,7 @@ func (s *Store) SetRole(ctx context.Context, tx *db.Tx, account, name string, to
 	if _, err := tx.ExecContext(ctx, `update login_user set role = $1, updated_at = $2 where name = $3`, string(to), db.Micros(u.UpdatedAt), u.Name); err != nil {
 		return User{}, fmt.Errorf("store role of %s: %w", u.Name, err)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return u, s.events.Append(ctx, tx, event.Event{Kind: "user.role", Subject: u.Name, Account: account, At: u.UpdatedAt, Data: map[string]Role{"from": from, "to": to}})
 }
 
@@ -211,30 +202,20 @@ func (s *Store) keepAdministrator(ctx context.Context, tx *db.Tx, u User) error 
 	return nil
 }
 
-// SetPassword gives a user another password; an empty one has it made. It is
-// returned. The old one is refused from then on, on other nodes within
-// [CacheTime].
-func (s *Store) SetPassword(ctx context.Context, tx *db.Tx, account, name, password string) (string, error) {
+// SetPassword gives a user another password. The old one is refused from then
+// on, on other nodes within [CacheTime].
+func (s *Store) SetPassword(ctx context.Context, tx *db.Tx, account, name string, password Password) error {
 	u, err := s.User(ctx, tx, account, name)
 	if err != nil {
-		return "", err
-	}
-	if password == "" {
-		password = newSecret()
-	} else if err := checkPassword(password); err != nil {
-		return "", err
-	}
-	hash, err := s.passwords.hash(ctx, password)
-	if err != nil {
-		return "", err
+		return err
 	}
 	now := s.Now()
-	if _, err := tx.ExecContext(ctx, `update login_user set password_hash = $1, password_sealed = null, updated_at = $2 where name = $3`, hash, db.Micros(now), u.Name); err != nil {
-		return "", fmt.Errorf("store password of %s: %w", u.Name, err)
+	if _, err := tx.ExecContext(ctx, `update login_user set password_hash = $1, password_sealed = null, updated_at = $2 where name = $3`, password.hash, db.Micros(now), u.Name); err != nil {
+		return fmt.Errorf("store password of %s: %w", u.Name, err)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	tx.AfterCommit(s.passwords.forgive)
-	return password, s.events.Append(ctx, tx, event.Event{Kind: "user.password", Subject: u.Name, Account: account, At: now})
+	return s.events.Append(ctx, tx, event.Event{Kind: "user.password", Subject: u.Name, Account: account, At: now})
 }
 
 // DeleteUser removes a user and its API keys.
@@ -251,7 +232,7 @@ func (s *Store) DeleteUser(ctx context.Context, tx *db.Tx, account, name string)
 			return fmt.Errorf("delete user %s: %w", u.Name, err)
 		}
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "user.deleted", Subject: u.Name, Account: account, At: s.Now()})
 }
 

@@ -13,11 +13,21 @@ import (
 
 func newUser(t testing.TB, d *db.DB, s *account.Store, sid, name string, role account.Role) (password string) {
 	t.Helper()
-	write(t, d, func(tx *db.Tx) (err error) {
-		_, password, err = s.CreateUser(t.Context(), tx, account.User{Name: name, Account: sid, Role: role}, "", true)
+	made := passwordOf(t, "")
+	write(t, d, func(tx *db.Tx) error {
+		_, err := s.CreateUser(t.Context(), tx, account.User{Name: name, Account: sid, Role: role}, made, true)
 		return err
 	})
-	return password
+	return string(made.Text)
+}
+
+func passwordOf(t testing.TB, text string) account.Password {
+	t.Helper()
+	p, err := account.NewPassword(t.Context(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func TestUsers(t *testing.T) {
@@ -38,19 +48,18 @@ func TestUsers(t *testing.T) {
 			}
 		}
 		refuse(t, d, "another of this name", fault.Conflict, func(tx *db.Tx) error {
-			_, _, err := s.CreateUser(ctx, tx, account.User{Name: "ADA@example.com", Account: a.SID, Role: account.ReadOnly}, "", false)
+			_, err := s.CreateUser(ctx, tx, account.User{Name: "ADA@example.com", Account: a.SID, Role: account.ReadOnly}, account.Password{}, false)
 			return err
 		})
 		for name, u := range map[string]account.User{"a colon": {Name: "a:b", Account: a.SID, Role: account.ReadOnly}, "no role": {Name: "b", Account: a.SID}} {
 			refuse(t, d, name, fault.Invalid, func(tx *db.Tx) error {
-				_, _, err := s.CreateUser(ctx, tx, u, "", false)
+				_, err := s.CreateUser(ctx, tx, u, account.Password{}, false)
 				return err
 			})
 		}
-		refuse(t, d, "a short password", fault.Invalid, func(tx *db.Tx) error {
-			_, _, err := s.CreateUser(ctx, tx, account.User{Name: "b", Account: a.SID, Role: account.ReadOnly}, "1234567", false)
-			return err
-		})
+		if _, err := account.NewPassword(ctx, "1234567"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a short password: %v", err)
+		}
 		refuse(t, d, "the last administrator's role", fault.Conflict, func(tx *db.Tx) error {
 			_, err := s.SetRole(ctx, tx, a.SID, "ada@example.com", account.ReadOnly)
 			return err
@@ -71,10 +80,8 @@ func TestUsers(t *testing.T) {
 		if _, err := s.VerifyUser(ctx, "ada@example.com", "a new one"); !fault.Is(err, fault.Unauthorized) {
 			t.Error(err)
 		}
-		write(t, d, func(tx *db.Tx) error {
-			_, err := s.SetPassword(ctx, tx, a.SID, "ada@example.com", "a new one")
-			return err
-		})
+		another := passwordOf(t, "a new one")
+		write(t, d, func(tx *db.Tx) error { return s.SetPassword(ctx, tx, a.SID, "ada@example.com", another) })
 		if _, err := s.VerifyUser(ctx, "ada@example.com", password); !fault.Is(err, fault.Unauthorized) {
 			t.Errorf("the old password: %v", err)
 		}

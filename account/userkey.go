@@ -80,6 +80,6 @@ func (s *Store) DeleteUserKey(ctx context.Context, tx *db.Tx, account, user, id 
 	if n == 0 {
 		return fault.New(fault.NotFound, "API key %.60q was not found", id)
 	}
-	tx.AfterCommit(s.cache.forget)
+	tx.AfterCommit(s.callers.forget)
 	return s.events.Append(ctx, tx, event.Event{Kind: "user_key.deleted", Subject: id, Account: account, At: s.Now(), Data: map[string]string{"user": user}})
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"godwit/db"
@@ -34,15 +33,15 @@ func (s *Store) Verify(ctx context.Context, user, password string) (Caller, erro
 	// compares nothing that a caller could guess bit by bit.
 	id := sha256.Sum256([]byte(user + "\x00" + password))
 	now := s.Now()
-	if c, ok := s.cache.caller(id, now); ok {
+	if c, ok := s.callers.get(id, now); ok {
 		return c, nil
 	}
-	seen := s.cache.version()
+	seen := s.callers.version()
 	c, err := s.verify(ctx, user, password)
 	if err != nil {
 		return Caller{}, err
 	}
-	s.cache.putCaller(seen, id, c, now)
+	s.callers.put(seen, id, c, now)
 	return c, nil
 }
 
@@ -75,74 +74,3 @@ func (s *Store) verify(ctx context.Context, user, password string) (Caller, erro
 }
 
 var errRefused = fault.New(fault.Unauthorized, "Authenticate: the username must be an account SID or an API key SID, the password its auth token or secret")
-
-// cache remembers credentials that were found right, and tokens that sign, so
-// that a busy caller costs no reading. The zero value is ready.
-type cache struct {
-	mu      sync.Mutex
-	changes uint64 // how often something was withdrawn
-	callers map[[sha256.Size]byte]remembered[Caller]
-	tokens  map[string]remembered[db.Secret]
-}
-
-type remembered[T any] struct {
-	value T
-	until time.Time
-}
-
-// cacheSize bounds each map. Only right credentials get in, so strangers cannot
-// fill it.
-const cacheSize = 10_000
-
-// version is taken before reading: what was read before a withdrawal must not be
-// remembered after it.
-func (c *cache) version() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.changes
-}
-
-func (c *cache) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.changes++
-	clear(c.callers)
-	clear(c.tokens)
-}
-
-func (c *cache) caller(id [sha256.Size]byte, now time.Time) (Caller, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r, ok := c.callers[id]
-	return r.value, ok && now.Before(r.until)
-}
-
-func (c *cache) putCaller(seen uint64, id [sha256.Size]byte, who Caller, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.changes == seen {
-		put(&c.callers, id, who, now)
-	}
-}
-
-func (c *cache) token(sid string, now time.Time) (db.Secret, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r, ok := c.tokens[sid]
-	return r.value, ok && now.Before(r.until)
-}
-
-func (c *cache) putToken(seen uint64, sid string, token db.Secret, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.changes == seen {
-		put(&c.tokens, sid, token, now)
-	}
-}
-
-func put[K comparable, V any](m *map[K]remembered[V], k K, v V, now time.Time) {
-	if *m == nil || len(*m) >= cacheSize {
-		*m = make(map[K]remembered[V])
-	}
-	(*m)[k] = remembered[V]{v, now.Add(CacheTime)}
-}

@@ -207,7 +207,7 @@ func (a *agent) openChip() error {
 		}
 		kind = "consumer"
 		journal := ipa.FileJournal(a.State, fmt.Sprintf(chipFile, eid))
-		if a.chip, err = ipa.ConsumerJournal(a.card, journal, key); err != nil {
+		if a.chip, err = ipa.Consumer(a.card, journal, key); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,7 @@ type Command struct {
 	Server string   `help:"Address of the server's API." placeholder:"URL"`
 	Eim    string   `name:"eim" type:"existingfile" help:"Configuration of an eIM that is no Godwit server's (EimConfigurationData, DER or base64), in place of --server: nothing is enrolled or reported there." placeholder:"FILE"`
 	ESipa  string   `name:"esipa" help:"Where that eIM is reached. Default: https:// and the FQDN in its configuration." placeholder:"URL"`
-	Card   string   `required:"" help:"Way to the eUICC: at:/dev/ttyUSB2, pcsc:READER, exec:PROGRAM, euicc:DIR." placeholder:"WAY"`
+	Card   string   `required:"" help:"Way to the eUICC: at:/dev/ttyUSB2, qmi:/dev/cdc-wdm0, mbim:/dev/cdc-wdm0, qrtr:, pcsc:READER, exec:PROGRAM, euicc:DIR." placeholder:"WAY"`
 	State  string   `help:"Directory for what the agent must not lose." type:"path" default:"/var/lib/godwit-agent" placeholder:"DIR"`
 	CA     []string `name:"ca" type:"existingfile" help:"Certificates, PEM, of CIs and authorities whose servers are accepted, beside those of the system." placeholder:"FILE"`
 

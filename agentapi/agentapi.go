@@ -189,42 +189,30 @@ type problem struct {
 	Message string `json:"message"`
 }
 
-// dialect is how the kinds of refusals are told.
-var dialect = map[fault.Kind]struct {
-	status int
-	code   string
-}{
-	fault.Invalid:      {http.StatusBadRequest, "invalid"},
-	fault.Unauthorized: {http.StatusUnauthorized, "unauthorized"},
-	fault.Forbidden:    {http.StatusForbidden, "forbidden"},
-	fault.NotFound:     {http.StatusNotFound, "not_found"},
-	fault.Conflict:     {http.StatusConflict, "conflict"},
-	fault.TooMany:      {http.StatusTooManyRequests, "too_many"},
-	fault.Unavailable:  {http.StatusServiceUnavailable, "unavailable"},
+// codes are what the kinds of refusals are called.
+var codes = map[fault.Kind]string{
+	fault.Invalid:      "invalid",
+	fault.Unauthorized: "unauthorized",
+	fault.Forbidden:    "forbidden",
+	fault.NotFound:     "not_found",
+	fault.Conflict:     "conflict",
+	fault.TooMany:      "too_many",
+	fault.Unavailable:  "unavailable",
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal, ok := fault.As(err)
-	told, known := dialect[kindIf(refusal, ok)]
-	if !known && r.Context().Err() != nil {
-		return // nobody listens any more
-	}
-	if !known {
+	switch {
+	case ok && refusal.Kind != fault.Internal:
+		if refusal.Kind == fault.Unauthorized {
+			w.Header().Set("WWW-Authenticate", `Basic realm="enrol", Bearer`)
+		}
+		write(w, web.Status(refusal), problem{Code: codes[refusal.Kind], Field: refusal.Field, Message: refusal.Message})
+	case r.Context().Err() != nil: // nobody listens any more
+	default:
 		slog.ErrorContext(r.Context(), "request failed", "route", r.Pattern, "err", err)
 		write(w, http.StatusInternalServerError, problem{Code: "internal", Message: "internal error"})
-		return
 	}
-	if told.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Basic realm="enrol", Bearer`)
-	}
-	write(w, told.status, problem{Code: told.code, Field: refusal.Field, Message: refusal.Message})
-}
-
-func kindIf(f *fault.Error, ok bool) fault.Kind {
-	if !ok {
-		return fault.Internal
-	}
-	return f.Kind
 }
 
 func write(w http.ResponseWriter, status int, answer any) {

@@ -139,13 +139,24 @@ func (d *Door) report(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = d.o.DB.Write(r.Context(), func(tx *db.Tx) error {
-		a, err := d.find(r.Context(), tx, token)
+	// Strangers, and devices that come too often, keep nobody from writing.
+	err = d.o.DB.Read(r.Context(), func(q db.Query) error {
+		a, err := d.find(r.Context(), q, token)
 		if err != nil {
 			return err
 		}
 		if wait := d.reports.Wait(a.Device); wait > 0 {
 			return tooMany(w, wait, "a device reports at most every five seconds")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = d.o.DB.Write(r.Context(), func(tx *db.Tx) error {
+		a, err := d.find(r.Context(), tx, token)
+		if err != nil {
+			return err
 		}
 		if err := d.o.Devices.Facts(r.Context(), tx, a.Device, facts); err != nil {
 			return err

@@ -1,4 +1,5 @@
-// Package bench puts load on an SM-DP+ and measures what a download costs.
+// Package bench puts load on a server and measures what it costs: downloads from
+// an SM-DP+, polls of an eIM, and requests of the API.
 //
 // Its chips are eUICCs reduced to what a server can see of them: real keys and
 // certificates, real signatures over real challenges, one-time keys of their

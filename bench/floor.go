@@ -136,8 +136,6 @@ func door[In, Out any](function func(*In) (*Out, error)) http.Handler {
 	})
 }
 
-var success = rsp.ResponseHeader{Execution: rsp.Execution{Status: rsp.Success}}
-
 func (f *Floor) initiate(q *rsp.InitiateAuthenticationRequest) (*rsp.InitiateAuthenticationResponse, error) {
 	id := rsp.NewTransactionID()
 	signed := rsp.ServerSigned1{
@@ -148,7 +146,7 @@ func (f *Floor) initiate(q *rsp.InitiateAuthenticationRequest) (*rsp.InitiateAut
 		return nil, err
 	}
 	return &rsp.InitiateAuthenticationResponse{
-		Header: success, TransactionID: id, ServerSigned1: raw, ServerSignature1: rsp.AppendSignature(nil, signature),
+		Header: rsp.Succeeded, TransactionID: id, ServerSigned1: raw, ServerSignature1: rsp.AppendSignature(nil, signature),
 		CIKeyID:           append([]byte{0x04, 0x14}, f.identity.ID()...),
 		ServerCertificate: f.identity.Auth.Certificate.Raw,
 	}, nil
@@ -173,7 +171,7 @@ func (f *Floor) authenticate(q *rsp.AuthenticateClientRequest) (*rsp.Authenticat
 	}
 	f.runs.Store(q.TransactionID.String(), &floorRun{key: chain.EUICC.PublicKey, eid: chain.EID, signature2: signature})
 	return &rsp.AuthenticateClientResponse{
-		Header: success, TransactionID: q.TransactionID, ProfileMetadata: floorMetadata.Append(nil),
+		Header: rsp.Succeeded, TransactionID: q.TransactionID, ProfileMetadata: floorMetadata.Append(nil),
 		SMDPSigned2: raw, SMDPSignature2: rsp.AppendSignature(nil, signature), SMDPCertificate: f.identity.PB.Certificate.Raw,
 	}, nil
 }
@@ -220,7 +218,7 @@ func (f *Floor) bind(q *rsp.GetBoundProfilePackageRequest) (*rsp.GetBoundProfile
 	if err != nil {
 		return nil, err
 	}
-	return &rsp.GetBoundProfilePackageResponse{Header: success, TransactionID: q.TransactionID, BoundProfilePackage: bound}, nil
+	return &rsp.GetBoundProfilePackageResponse{Header: rsp.Succeeded, TransactionID: q.TransactionID, BoundProfilePackage: bound}, nil
 }
 
 func (f *Floor) notify(q *rsp.HandleNotificationRequest) (*struct{}, error) {

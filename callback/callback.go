@@ -48,11 +48,8 @@ func newSID() string {
 
 // Options are the choices of a Sender.
 type Options struct {
-	// Token returns the auth token of an account, which signs its callbacks.
-	Token func(ctx context.Context, account string) (db.Secret, error)
-
 	// Signing returns all that signs the callbacks of an account, and in which
-	// dialect. Token is not asked then.
+	// dialect.
 	Signing func(ctx context.Context, account string) (Signing, error)
 
 	// Notice is told, in the same transaction, about endpoints that are paused

@@ -34,15 +34,15 @@ type clock struct{ ahead atomic.Int64 }
 
 func (c *clock) Now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
-func tokenOf(_ context.Context, account string) (db.Secret, error) {
+func signingOf(_ context.Context, account string) (callback.Signing, error) {
 	if account != acct {
-		return nil, errors.New("no such account")
+		return callback.Signing{}, errors.New("no such account")
 	}
-	return db.Secret(token), nil
+	return callback.Signing{Token: db.Secret(token)}, nil
 }
 
 func options(c *clock) callback.Options {
-	return callback.Options{Token: tokenOf, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: c.Now}
+	return callback.Options{Signing: signingOf, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: c.Now}
 }
 
 // run delivers until the test ends or stop is called.

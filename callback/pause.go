@@ -136,10 +136,10 @@ func (s *Sender) note(ctx context.Context, tx *db.Tx, f finished, now time.Time)
 	return s.notice(ctx, tx, Notice{Account: k.account, Endpoint: k.endpoint, Paused: true, Failures: int(failures), Since: db.Time(since), LastError: f.err})
 }
 
-// holdBack holds what waits for an endpoint, but not what is under way: its
-// end decides about it, and comes here again.
+// holdBack holds what waits for an endpoint and is not held yet, but not what is
+// under way: its end decides about it, and comes here again.
 func (s *Sender) holdBack(ctx context.Context, tx *db.Tx, k endpointKey) error {
-	if _, err := tx.ExecContext(ctx, `update callback_delivery set due_at = $1, apart = false where account = $2 and endpoint = $3 and state = 'due'
+	if _, err := tx.ExecContext(ctx, `update callback_delivery set due_at = $1, apart = false where account = $2 and endpoint = $3 and state = 'due' and due_at <> $1
 		and (attempts = 0 or exists (select 1 from callback_attempt a where a.delivery_sid = callback_delivery.sid and a.number = callback_delivery.attempts))`,
 		int64(held), k.account, k.endpoint); err != nil {
 		return fmt.Errorf("hold deliveries to %s: %w", k.endpoint, err)

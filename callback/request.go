@@ -128,7 +128,7 @@ func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
 	begun := time.Now()
 	defer func() { o.duration = time.Since(begun) }()
 
-	signing, err := s.signing(ctx, d.account)
+	signing, err := s.options.Signing(ctx, d.account)
 	if err != nil {
 		o.err, o.again = "the account's auth token, which signs, could not be read", true
 		return o
@@ -176,15 +176,6 @@ func (s *Sender) request(ctx context.Context, d delivery) (o outcome) {
 		o.again = o.status >= 500 || o.status == http.StatusRequestTimeout || o.status == http.StatusTooEarly || o.status == http.StatusTooManyRequests
 	}
 	return o
-}
-
-// signing asks for what signs the callbacks of an account.
-func (s *Sender) signing(ctx context.Context, account string) (Signing, error) {
-	if s.options.Signing != nil {
-		return s.options.Signing(ctx, account)
-	}
-	token, err := s.options.Token(ctx, account)
-	return Signing{Token: token}, err
 }
 
 func newRequest(ctx context.Context, d delivery, signing Signing, now time.Time) (*http.Request, error) {

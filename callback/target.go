@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,6 +40,7 @@ func parseTarget(raw string) (target, error) {
 	}
 	t := target{url: *u, user: u.User, limits: parseLimits(u.Fragment)}
 	t.url.Fragment, t.url.RawFragment, t.url.User = "", "", nil
+	t.url.RawQuery = escapeQuery(u.RawQuery)
 	t.given = t.url.String()
 	if t.url.Path == "" {
 		t.url.Path = "/" // what is requested then, so what the receiver checks
@@ -49,6 +51,21 @@ func parseTarget(raw string) (target, error) {
 	}
 	t.endpoint = u.Scheme + "://" + net.JoinHostPort(u.Hostname(), port)
 	return t, nil
+}
+
+// escapeQuery escapes what may not stand in a request line, and what receivers'
+// URL parsers would escape before they check the signature (the query percent-encode
+// set of the URL standard). The rest stays as the customer wrote it.
+func escapeQuery(q string) string {
+	var b strings.Builder
+	for _, c := range []byte(q) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"'<>`, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // parseLimits reads the overrides. What is unknown there or out of range is

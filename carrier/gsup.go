@@ -142,8 +142,9 @@ func parseItems(b []byte) (items []gsupItem, err error) {
 		if len(b) < 2 || len(b) < 2+int(b[1]) {
 			return nil, fmt.Errorf("item %02X is cut off", b[0])
 		}
-		items = append(items, gsupItem{b[0], b[2 : 2+b[1]]})
-		b = b[2+b[1]:]
+		end := 2 + int(b[1])
+		items = append(items, gsupItem{b[0], b[2:end]})
+		b = b[end:]
 	}
 	return items, nil
 }

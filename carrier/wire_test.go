@@ -206,6 +206,7 @@ func TestOpen5GSDown(t *testing.T) {
 func FuzzGSUP(f *testing.F) {
 	f.Add([]byte{0x0A, 1, 2, 0, 0xF1, 3, 4, 0x20, 2, 1, 2})
 	f.Add([]byte{0x09, 2, 1, 2})
+	f.Add(appendItem([]byte{0x0A}, 3, make([]byte, 254)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseGSUP(b)
 		if err != nil {

@@ -43,7 +43,7 @@ func newStore(t testing.TB, d *db.DB, now func() time.Time) *Store {
 	}
 	events := event.New(d)
 	accounts := account.New(d, events)
-	callbacks := callback.New(d, callback.Options{Token: accounts.SigningToken, Now: now})
+	callbacks := callback.New(d, callback.Options{Signing: accounts.Signing, Now: now})
 	sims := &sim.Store{DB: d, Jobs: q, Events: events, Accounts: accounts, Callbacks: callbacks, Now: now}
 	sims.Register()
 	s := &Store{DB: d, Jobs: q, Events: events, Callbacks: callbacks, Sims: sims, Now: now}

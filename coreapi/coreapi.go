@@ -9,7 +9,6 @@ package coreapi
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,32 +150,29 @@ func (d *door) answer(w http.ResponseWriter, r *web.Request, status int, a accou
 	return web.WriteJSON(w, status, out)
 }
 
-// most is how many items are listed at all; installations have dozens.
-const most = 10_000
+// readPage reads which page is asked for: how many items to pass over, and how
+// many to read, one more than are shown.
+func readPage(f *web.Form) (p web.Page, offset, limit int) {
+	p = f.Page(1000)
+	return p, p.Number * p.Size, p.Size + 1
+}
 
-// page writes a list in that API's envelope.
-func page[T any](w http.ResponseWriter, r *web.Request, key string, all []T) error {
-	f, err := web.QueryForm(r)
-	if err != nil {
-		return err
-	}
-	p := f.Page(1000)
-	if err := f.Err(); err != nil {
-		return err
-	}
-	from := min(p.Number*p.Size, len(all))
-	to := min(from+p.Size, len(all))
+// page writes a list in that API's envelope. found are the items of the page and
+// perhaps one more, which says that more follow.
+func page[T any](w http.ResponseWriter, r *web.Request, key string, p web.Page, found []T) error {
 	link := func(number int) string {
 		q := r.URL.Query()
 		q.Set("Page", strconv.Itoa(number))
 		q.Set("PageSize", strconv.Itoa(p.Size))
 		return r.URL.EscapedPath() + "?" + q.Encode()
 	}
+	shown := found[:min(p.Size, len(found))]
+	from := p.Number * p.Size
 	out := map[string]any{
-		key: append([]T{}, all[from:to]...), "page": p.Number, "page_size": p.Size, "start": from, "end": max(from, to-1),
+		key: append([]T{}, shown...), "page": p.Number, "page_size": p.Size, "start": from, "end": max(from, from+len(shown)-1),
 		"uri": link(p.Number), "first_page_uri": link(0), "next_page_uri": nil, "previous_page_uri": nil,
 	}
-	if to < len(all) {
+	if len(found) > len(shown) {
 		out["next_page_uri"] = link(p.Number + 1)
 	}
 	if p.Number > 0 {
@@ -190,36 +186,25 @@ func (d *door) list(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	name, status := f.String("FriendlyName"), f.OneOf("Status", "active", "suspended", "closed")
+	filter := account.Filter{Name: f.String("FriendlyName"), Status: account.Status(f.OneOf("Status", "active", "suspended", "closed"))}
+	p, offset, limit := readPage(f)
 	if err := f.Err(); err != nil {
 		return err
 	}
 	var out []accountJSON
 	if err := d.db.Read(r.Context(), func(q db.Query) error {
-		out = nil
-		own, err := d.accounts.Get(r.Context(), q, r.Caller.Account)
-		if err != nil {
-			return err
-		}
-		children, err := d.accounts.List(r.Context(), q, own.SID, account.Account{}, most)
-		if err != nil {
-			return err
-		}
-		for _, a := range append([]account.Account{own}, children...) {
-			if name != "" && a.Name != name || status != "" && string(a.Status) != status {
-				continue
+		found, err := d.accounts.Family(r.Context(), q, r.Caller.Account, filter, offset, limit)
+		out = make([]accountJSON, len(found))
+		for i := range found {
+			if err == nil {
+				out[i], err = d.show(r.Context(), q, found[i])
 			}
-			one, err := d.show(r.Context(), q, a)
-			if err != nil {
-				return err
-			}
-			out = append(out, one)
 		}
-		return nil
+		return err
 	}); err != nil {
 		return err
 	}
-	return page(w, r, "accounts", out)
+	return page(w, r, "accounts", p, out)
 }
 
 func (d *door) create(w http.ResponseWriter, r *web.Request) error {
@@ -313,29 +298,31 @@ func showKey(k account.Key, secret string) keyJSON {
 	return keyJSON{SID: k.SID, Name: k.Name, Secret: secret, DateCreated: date(k.CreatedAt), DateUpdated: date(k.UpdatedAt)}
 }
 
-// keys returns the keys of the account in the path.
-func (d *door) keys(r *web.Request) (list []account.Key, err error) {
-	err = d.db.Read(r.Context(), func(q db.Query) error {
+func (d *door) listKeys(w http.ResponseWriter, r *web.Request) error {
+	f, err := web.QueryForm(r)
+	if err != nil {
+		return err
+	}
+	p, offset, limit := readPage(f)
+	if err := f.Err(); err != nil {
+		return err
+	}
+	var out []keyJSON
+	if err := d.db.Read(r.Context(), func(q db.Query) error {
 		a, err := d.account(r.Context(), q, r)
 		if err != nil {
 			return err
 		}
-		list, err = d.accounts.Keys(r.Context(), q, a.SID, account.Key{}, most)
+		found, err := d.accounts.Keys(r.Context(), q, a.SID, offset, limit)
+		out = make([]keyJSON, len(found))
+		for i, k := range found {
+			out[i] = showKey(k, "")
+		}
 		return err
-	})
-	return list, err
-}
-
-func (d *door) listKeys(w http.ResponseWriter, r *web.Request) error {
-	found, err := d.keys(r)
-	if err != nil {
+	}); err != nil {
 		return err
 	}
-	out := make([]keyJSON, len(found))
-	for i, k := range found {
-		out[i] = showKey(k, "")
-	}
-	return page(w, r, "keys", out)
+	return page(w, r, "keys", p, out)
 }
 
 func (d *door) createKey(w http.ResponseWriter, r *web.Request) error {
@@ -363,15 +350,22 @@ func (d *door) createKey(w http.ResponseWriter, r *web.Request) error {
 }
 
 func (d *door) fetchKey(w http.ResponseWriter, r *web.Request) error {
-	found, err := d.keys(r)
+	var k account.Key
+	err := d.db.Read(r.Context(), func(q db.Query) error {
+		a, err := d.account(r.Context(), q, r)
+		if err != nil {
+			return err
+		}
+		k, err = d.accounts.Key(r.Context(), q, a.SID, r.Param("key"))
+		return err
+	})
+	if fault.Is(err, fault.NotFound) {
+		return web.NotFound(r)
+	}
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(found, func(k account.Key) bool { return k.SID == r.Param("key") })
-	if i < 0 {
-		return web.NotFound(r)
-	}
-	return web.WriteJSON(w, http.StatusOK, showKey(found[i], ""))
+	return web.WriteJSON(w, http.StatusOK, showKey(k, ""))
 }
 
 func (d *door) renameKey(w http.ResponseWriter, r *web.Request) error {

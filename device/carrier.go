@@ -174,35 +174,3 @@ func matchingKeys(ctx context.Context, q db.Query, account, name string) ([]stri
 	}
 	return append(keys, target), nil
 }
-
-// placeholders returns $first, $first+1, … for each of the values, and the
-// values as arguments.
-func placeholders(first int, values []string) (string, []any) {
-	var b strings.Builder
-	args := make([]any, len(values))
-	for i, v := range values {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "$%d", first+i)
-		args[i] = v
-	}
-	return b.String(), args
-}
-
-// maxText bounds names and other short texts, in bytes.
-const maxText = 255
-
-// data adds who asked to what an event says.
-func (by By) data(d map[string]any) map[string]any {
-	if d == nil {
-		d = map[string]any{}
-	}
-	if by.User != "" {
-		d["by"] = by.User
-	}
-	if by.Source != "" {
-		d["source"] = by.Source
-	}
-	return d
-}

@@ -2,8 +2,12 @@ package device
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"godwit/db"
 	"godwit/event"
@@ -33,6 +37,13 @@ func parseSecret(code, confirmation db.Secret) (secrets, error) {
 	return secrets{Code: c.QR(), Confirmation: string(confirmation), required: c.CodeRequired}, nil
 }
 
+// codeAdvice says what its owner can do where a code is not available.
+var codeAdvice = map[CodeStatus]string{
+	CodeReserved:   "another download has it",
+	CodeDownloaded: "delete it and register a new one",
+	CodeSpent:      "register it again with a new activation_code",
+}
+
 // A CodePatch registers an activation code or changes one.
 type CodePatch struct {
 	ICCID            ident.ICCID
@@ -41,11 +52,11 @@ type CodePatch struct {
 	ConfirmationCode db.Secret // nil: as it was
 }
 
-const selectCode = `select iccid, account_sid, carrier, normalized_carrier, status, confirmation, device_id, eid, created_at, updated_at from activation_code c`
+const selectCode = `select iccid, account_sid, carrier, normalized_carrier, status, confirmation, device_id, eid, coalesce(tx, ''), created_at, updated_at from activation_code c`
 
 func scanCode(r db.Row, more ...any) (c Code, err error) {
 	var created, updated int64
-	err = r.Scan(append([]any{&c.ICCID, &c.Account, &c.Carrier, &c.NormalizedCarrier, &c.Status, &c.Confirmation, &c.Device, &c.EID, &created, &updated}, more...)...)
+	err = r.Scan(append([]any{&c.ICCID, &c.Account, &c.Carrier, &c.NormalizedCarrier, &c.Status, &c.Confirmation, &c.Device, &c.EID, &c.tx, &created, &updated}, more...)...)
 	c.CreatedAt, c.UpdatedAt = moment(created), later(moment(updated), moment(created))
 	return c, err
 }
@@ -99,7 +110,7 @@ func (s *Store) putCode(ctx context.Context, tx *db.Tx, by By, p CodePatch, upda
 	case created && p.Carrier == nil:
 		return c, false, fault.Field("carrier", "is required: the carrier by whose name the code is found")
 	case !created && (c.Status == CodeReserved || c.Status == CodeDownloaded):
-		return c, false, fault.New(fault.Conflict, "the activation code of %s is %s and cannot be replaced", iccid, c.Status)
+		return c, false, fault.New(fault.Conflict, "the activation code of %s is %s and cannot be replaced: %s", iccid, c.Status, codeAdvice[c.Status])
 	case !created && c.Status == CodeSpent && len(p.ActivationCode) == 0:
 		return c, false, fault.New(fault.Conflict, "the activation code of %s is spent: give a new activation_code", iccid)
 	}
@@ -215,11 +226,25 @@ func (s *Store) DeleteCode(ctx context.Context, by By, iccid ident.ICCID) error 
 }
 
 // nextCode finds the oldest available code of a carrier, passing over those that
-// others are taking at this moment.
-func nextCode(ctx context.Context, tx *db.Tx, account string, keys []string) (Code, error) {
-	in, args := placeholders(2, keys)
-	c, err := codeTable.one(ctx, tx, `where account_sid = $1 and status = 'available' and carrier_key in (`+in+`)
-		order by created_at limit 1`+tx.SkipLocked(), append([]any{account}, args...)...)
+// others are taking at this moment. Each of the carrier's names is looked for by
+// itself: of several at a time the database would sort all codes.
+func nextCode(ctx context.Context, tx *db.Tx, account string, keys []string) (c Code, err error) {
+	const oldest = `where account_sid = $1 and status = 'available' and carrier_key = $2 order by created_at limit 1`
+	since := map[string]time.Time{}
+	for _, key := range keys {
+		c, err := codeTable.one(ctx, tx, oldest, account, key)
+		if err == nil {
+			since[key] = c.CreatedAt
+		} else if !db.None(err) {
+			return c, fmt.Errorf("look for an activation code: %w", err)
+		}
+	}
+	err = sql.ErrNoRows
+	for _, key := range slices.SortedFunc(maps.Keys(since), func(a, b string) int { return since[a].Compare(since[b]) }) {
+		if c, err = codeTable.one(ctx, tx, oldest+tx.SkipLocked(), account, key); !db.None(err) {
+			break
+		}
+	}
 	if err != nil && !db.None(err) {
 		return c, fmt.Errorf("look for an activation code: %w", err)
 	}
@@ -266,7 +291,7 @@ func (s *Store) settleCode(ctx context.Context, tx *db.Tx, t *Transaction, unrea
 	switch {
 	case t.Status == TxComplete:
 		to = CodeDownloaded
-	case t.Status == TxFailed && unreached:
+	case unreached && (t.Status == TxFailed || t.Status == TxUnknown):
 		to = CodeAvailable
 	}
 	if err := s.moveCode(ctx, tx, c, to, t.ID); err != nil || to != CodeDownloaded || s.ForgetCodes {
@@ -275,21 +300,26 @@ func (s *Store) settleCode(ctx context.Context, tx *db.Tx, t *Transaction, unrea
 	return rememberCode(ctx, tx, t.EID, t.ICCID, c.Carrier)
 }
 
-// moveCode takes a code that a download has one step of its life, if that is
-// one.
+// moveCode takes a code one step of its life, if that is one: for the download
+// with the ID, or for none.
 func (s *Store) moveCode(ctx context.Context, tx *db.Tx, c Code, to CodeStatus, id string) error {
 	if !c.Status.CanBecome(to) {
 		return nil
 	}
 	now := later(s.now(), c.UpdatedAt).UnixMicro()
-	statement, args := `update activation_code set status = $3, ended_at = $4, updated_at = $4 where account_sid = $1 and iccid = $2`, []any{c.Account, string(c.ICCID), string(to), now}
+	statement, args := `update activation_code set status = $3, ended_at = $4, updated_at = $4, device_id = $5, eid = $6 where account_sid = $1 and iccid = $2`,
+		[]any{c.Account, string(c.ICCID), string(to), now, string(c.Device), string(c.EID)}
 	if to == CodeAvailable {
-		statement = `update activation_code set status = $3, ended_at = 0, updated_at = $4, tx = null, device_id = '', eid = '' where account_sid = $1 and iccid = $2`
+		statement, args = `update activation_code set status = $3, ended_at = 0, updated_at = $4, tx = null, device_id = '', eid = '' where account_sid = $1 and iccid = $2`, args[:4]
 	}
 	if _, err := exec(ctx, tx, "store activation code", statement, args...); err != nil {
 		return err
 	}
-	return s.record(ctx, tx, event.Event{Kind: "activation_code." + string(to), Subject: string(c.ICCID), Account: c.Account, Data: map[string]any{"from": c.Status, "to": to, "tx": id}})
+	data := map[string]any{"from": c.Status, "to": to}
+	if id != "" {
+		data["tx"] = id
+	}
+	return s.record(ctx, tx, event.Event{Kind: "activation_code." + string(to), Subject: string(c.ICCID), Account: c.Account, Data: data})
 }
 
 // rememberCode lets a profile be found by the carrier of the code that it came

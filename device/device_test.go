@@ -2,6 +2,10 @@ package device
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,6 +65,20 @@ func TestSameICCID(t *testing.T) {
 	}
 }
 
+// p384 is a key that the eIM does not take.
+func p384(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 // TestPutDevices creates, changes and refuses, each device for itself.
 func TestPutDevices(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -75,11 +93,12 @@ func TestPutDevices(t *testing.T) {
 			{ID: numberedID(2), RestrictedStatus: ptr("gone")},
 			{ID: numberedID(3), EIDs: []EIDPatch{{EID: "123"}}},
 			{ID: numberedID(4), EIDs: []EIDPatch{{EID: numberedEID(t, 4), AgentKey: []byte("key")}}},
+			{ID: numberedID(5), EIDs: []EIDPatch{{EID: numberedEID(t, 5), AgentKey: p384(t)}}},
 		}, PutOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []string{"", "id", "restricted_status", "eids", "eids"} {
+		for i, want := range []string{"", "id", "restricted_status", "eids", "eids", "eids"} {
 			refusal, _ := fault.As(puts[i].Err)
 			if (refusal == nil) != (want == "") || refusal != nil && refusal.Field != want {
 				t.Errorf("device %d: %v, want it refused for %q", i, puts[i].Err, want)
@@ -278,6 +297,40 @@ func TestCodes(t *testing.T) {
 		}
 		h.nowhere(t, "SECRET")
 		_ = o
+	})
+}
+
+// TestCodeOfInstalledProfile registers a code and has its profile come another
+// way: nobody is given the code then, and the profile has its carrier.
+func TestCodeOfInstalledProfile(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		id, eid := h.device(t, 1)
+		other, second := h.device(t, 2)
+		iccid, tested := h.code(t, 1, "Northwind"), h.code(t, 2, "Contoso")
+		tx, err := h.Act(t.Context(), h.by, ActionRequest{Action: Download, Device: id, EID: eid, ActivationCode: db.Secret("1$rsp.example.net$SENT-ALONG")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.outcome(t, Outcome{TaskID: h.eim.last(t).ID, EID: eid, Stage: StageDone, ICCID: iccid})
+		if got := h.tx(t, tx.ID); got.Status != TxComplete || got.ICCID != iccid {
+			t.Fatalf("%+v", got)
+		}
+		trial := is(tested, "Test", false)
+		trial.Type = "test" // many eSIMs may have it
+		h.report(t, eid, is(iccid, "Mobile", true), trial)
+		if c, err := h.Code(t.Context(), h.by.Account, iccid); err != nil || c.Status != CodeDownloaded || c.EID != eid || c.Device != id {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if got := h.codeStatus(t, tested); got != CodeAvailable {
+			t.Errorf("the code of a test profile is %s", got)
+		}
+		if o := h.begins(t, Order{Work: WorkActivate, Device: other, EID: second, Carrier: "Northwind"}); o.MessageCode != CodeNoActivationCode {
+			t.Errorf("%+v", o)
+		}
+		if o := h.begins(t, Order{Work: WorkActivate, Device: id, EID: eid, Carrier: "Northwind"}); o.Status != OpSuccessful || o.ICCID != iccid {
+			t.Errorf("%+v", o)
+		}
 	})
 }
 

@@ -108,7 +108,7 @@ func (s *Store) placed(ctx context.Context, tx *db.Tx, d Device, existed bool, p
 	if !existed || p.Group == nil && p.Type == nil {
 		return nil
 	}
-	eids, err := eidsOf(ctx, tx, d.ID)
+	eids, err := EIDs(ctx, tx, d.ID)
 	if err != nil {
 		return err
 	}
@@ -206,6 +206,9 @@ var RestrictedStatuses = []string{"unrestricted", "restricted", "disabled", "unt
 
 // maxNotes bounds longer texts, in bytes.
 const maxNotes = 4000
+
+// maxText bounds names and other short texts, in bytes.
+const maxText = 255
 
 func checkText(field, text string, longest int) error {
 	if len(text) > longest || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
@@ -424,7 +427,7 @@ func (s *Store) PutFacts(ctx context.Context, tx *db.Tx, id ID, f Facts) error {
 	}
 	for _, p := range pairs {
 		if *p.of != "" {
-			*p.to = strings.ToValidUTF8(strings.ReplaceAll((*p.of)[:min(len(*p.of), maxText)], "\x00", ""), "")
+			*p.to = db.Text(*p.of, maxText)
 		}
 	}
 	if f.MAC != "" {
@@ -461,7 +464,7 @@ func (s *Store) connect(d *Device, at time.Time) {
 func (s *Store) Types(ctx context.Context, account string) (types map[string]int64, err error) {
 	types = map[string]int64{}
 	err = s.DB.Read(ctx, func(q db.Query) error {
-		rows, err := q.QueryContext(ctx, `select type, count(*) from device where account_sid = $1 and type <> '' group by type`, account)
+		rows, err := q.QueryContext(ctx, `select type, count(*) from device where account_sid = $1 and type_folded > '' group by type`, account)
 		if err != nil {
 			return fmt.Errorf("read device types: %w", err)
 		}
@@ -483,11 +486,12 @@ func (s *Store) Types(ctx context.Context, account string) (types map[string]int
 // running transactions become unknown, its running operation fails.
 func (s *Store) DeleteDevice(ctx context.Context, by By, id ID) error {
 	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		d, err := s.FindDevice(ctx, tx, by.Account, id)
+		// Held, so that nobody puts an eSIM into it meanwhile.
+		d, err := deviceTable.find(ctx, tx, by.Account, string(id), tx.ForUpdate())
 		if err != nil {
 			return err
 		}
-		eids, err := eidsOf(ctx, tx, d.ID)
+		eids, err := EIDs(ctx, tx, d.ID)
 		if err != nil {
 			return err
 		}

@@ -2,14 +2,13 @@ package device
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/x509"
 	"fmt"
 
 	"godwit/db"
 	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/pki"
 )
 
 // An EIDPatch puts an eSIM into a device.
@@ -47,18 +46,14 @@ func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (ESIM, 
 	return esimTable.get(ctx, s.DB, account, string(eid))
 }
 
-func eidsOf(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
+// EIDs returns the eSIMs of a device in the order in which they came.
+func EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
 	eids, err := db.All(ctx, q, db.Only[ident.EID],
 		`select eid from esim where device_id = $1 order by created_at`, string(id))
 	if err != nil {
 		return nil, fmt.Errorf("read eSIMs of %s: %w", id, err)
 	}
 	return eids, nil
-}
-
-// EIDs returns the eSIMs of a device in the order in which they came.
-func (s *Store) EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
-	return eidsOf(ctx, q, id)
 }
 
 // checkESIM refuses an eSIM that cannot be put into a device.
@@ -70,9 +65,8 @@ func (s *Store) checkESIM(ctx context.Context, tx *db.Tx, account string, id ID,
 		return fault.Field("eids", "the kind of an eSIM is iot or consumer, not %.40q", p.Kind)
 	}
 	if p.AgentKey != nil {
-		key, err := x509.ParsePKIXPublicKey(p.AgentKey)
-		if _, curve := key.(*ecdsa.PublicKey); err != nil || !curve {
-			return fault.Field("eids", "the agent key of %s must be a SubjectPublicKeyInfo with a key on an elliptic curve", p.EID)
+		if _, err := pki.ParsePublicKeyInfo(p.AgentKey); err != nil { // as the eIM reads it: nothing is refused after this
+			return fault.Field("eids", "the agent key of %s must be a SubjectPublicKeyInfo with a key on P-256 or brainpoolP256r1: %v", p.EID, err)
 		}
 	}
 	e, err := esimTable.read(ctx, tx, string(p.EID), tx.ForUpdate())
@@ -166,11 +160,7 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 	if err != nil && !db.None(err) {
 		return err
 	}
-	t, err := runningTransaction(ctx, tx, eid)
-	if err == nil {
-		err = s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{})
-	}
-	if err != nil && !db.None(err) {
+	if err := s.dropTx(ctx, tx, eid); err != nil {
 		return err
 	}
 	if err := s.EIM.Forget(ctx, tx, eid); err != nil {
@@ -185,4 +175,21 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 		}
 	}
 	return s.record(ctx, tx, event.Event{Kind: "esim.deleted", Subject: string(eid), Account: e.Account, Data: by.data(map[string]any{"device_id": e.Device})})
+}
+
+// dropTx ends the transaction that runs on an eSIM which goes. What the eIM can
+// take back no device has had: its activation code is not used up.
+func (s *Store) dropTx(ctx context.Context, tx *db.Tx, eid ident.EID) error {
+	t, err := runningTransaction(ctx, tx, eid)
+	if db.None(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read transaction of %s: %w", eid, err)
+	}
+	back, err := s.EIM.Cancel(ctx, tx, taskID(t.ID))
+	if err != nil {
+		return err
+	}
+	return s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{Untouched: back})
 }

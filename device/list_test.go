@@ -317,7 +317,7 @@ func TestEveryList(t *testing.T) {
 		h.code(t, 1, "Northwind")
 		h.begins(t, Order{Work: WorkActivate, Device: id, EID: eid, Carrier: "Northwind"})
 		h.report(t, eid, is(numberedICCID(t, 5), "Mobile", true))
-		if _, err := h.PutRule(t.Context(), h.by, Rule{Cause: CauseAutomation, OnFirst: true, Work: WorkActivate, Carrier: "X", Enabled: true}); err != nil {
+		if _, err := h.AddRule(t.Context(), h.by, Rule{Cause: CauseAutomation, OnFirst: true, Work: WorkActivate, Carrier: "X", Enabled: true}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := h.StartRollout(t.Context(), h.by, RolloutOrder{Work: WorkActivate, Carrier: "X"}); err != nil {

@@ -1,5 +1,7 @@
 package device
 
+import "godwit/db"
+
 // The message codes of transactions and operations.
 const (
 	CodeQueued               = "queued"
@@ -71,7 +73,7 @@ var Messages = map[string]Message{
 // did.
 func text(code, message string) string {
 	if message != "" {
-		return message[:min(len(message), maxNotes)]
+		return db.Text(message, maxNotes)
 	}
 	return Messages[code].Text
 }

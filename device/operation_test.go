@@ -211,6 +211,36 @@ func TestLateNews(t *testing.T) {
 	})
 }
 
+// TestLateFailure says why a device that was given up has failed: its code is free
+// again where it never came as far as the profile server.
+func TestLateFailure(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		for n, c := range []struct {
+			reason string
+			want   CodeStatus
+		}{{CodeUnreachable, CodeAvailable}, {CodeSMDPRefused, CodeSpent}} {
+			id, eid := h.device(t, n)
+			iccid := h.code(t, n, "Northwind")
+			o := h.begins(t, Order{Work: WorkDownload, Device: id, EID: eid, ICCID: iccid})
+			task := h.eim.last(t)
+			h.eim.set(task.ID, StageSent)
+			h.outcome(t, Outcome{TaskID: task.ID, EID: eid, Stage: StageSent})
+			h.pass(21 * time.Minute)
+			if err := h.sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := h.codeStatus(t, iccid); got != CodeSpent {
+				t.Fatalf("the code is %s when time is up", got)
+			}
+			h.outcome(t, Outcome{TaskID: task.ID, EID: eid, Stage: StageFailed, Reason: c.reason})
+			if tx := h.tx(t, o.DownloadTx); tx.Status != TxFailed || tx.MessageCode != CodeDeviceTimeout || h.codeStatus(t, iccid) != c.want {
+				t.Errorf("after %s: %+v, code %s, want %s", c.reason, tx, h.codeStatus(t, iccid), c.want)
+			}
+		}
+	})
+}
+
 // TestUndone: the device has enabled the profile, and gone back since the answer to
 // its first word was lost. Its later word ends the operation.
 func TestUndone(t *testing.T) {
@@ -416,9 +446,12 @@ func TestOutcomeBesideReport(t *testing.T) {
 func TestOldestCodeFirst(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHouse(t, d)
-		for _, n := range []int{7, 3, 5} {
-			h.code(t, n, "Northwind")
+		if err := h.PutAlias(t.Context(), h.by, Alias{Alias: "North", Name: "Northwind"}); err != nil {
+			t.Fatal(err)
 		}
+		h.code(t, 7, "Northwind")
+		h.code(t, 3, "North") // another name of the same
+		h.code(t, 5, "Northwind")
 		var got []ident.ICCID
 		for i := range 3 {
 			id, eid := h.device(t, i)
@@ -454,26 +487,34 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// TestDeleteDevice leaves nothing that runs.
+// TestDeleteDevice leaves nothing that runs. A code whose download no device has
+// had is free again; of the others nobody knows.
 func TestDeleteDevice(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		h := newHouse(t, d)
-		id, eid := h.device(t, 1)
-		iccid := h.code(t, 1, "Northwind")
-		h.report(t, eid, is(numberedICCID(t, 8), "A", true))
-		o := h.begins(t, Order{Work: WorkActivate, Device: id, EID: eid, ICCID: iccid})
-		if err := h.DeleteDevice(t.Context(), h.by, id); err != nil {
-			t.Fatal(err)
+		for stage, want := range map[Stage]CodeStatus{StageQueued: CodeAvailable, StageSent: CodeSpent} {
+			h := newHouse(t, d)
+			h.by.Account = "AC" + string(stage)
+			id, eid := h.device(t, 1)
+			iccid := h.code(t, 1, "Northwind")
+			h.report(t, eid, is(numberedICCID(t, 8), "A", true))
+			o := h.begins(t, Order{Work: WorkActivate, Device: id, EID: eid, ICCID: iccid})
+			h.eim.set(h.eim.last(t).ID, stage) // the news of it is still on its way
+			if err := h.DeleteDevice(t.Context(), h.by, id); err != nil {
+				t.Fatal(err)
+			}
+			if tx, op := h.tx(t, o.DownloadTx), h.op(t, o.ID); tx.Status != TxUnknown || op.Status != OpFailed || h.codeStatus(t, iccid) != want {
+				t.Errorf("%+v, %+v, code %s, want %s", tx, op, h.codeStatus(t, iccid), want)
+			}
+			if _, err := h.ESIM(t.Context(), h.by.Account, eid); !fault.Is(err, fault.NotFound) || h.eim.known[eid] {
+				t.Errorf("the eSIM is left: %v", err)
+			}
+			if p, err := h.ProfilesPage(t.Context(), h.by.Account, spec(t, ProfileSchema, "", "", 10)); err != nil || len(p.Items) != 0 {
+				t.Errorf("profiles are left: %+v, %v", p, err)
+			}
+			h.device(t, 1) // and it may come again
+			if err := h.DeleteDevice(t.Context(), h.by, id); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if tx, op := h.tx(t, o.DownloadTx), h.op(t, o.ID); tx.Status != TxUnknown || op.Status != OpFailed || h.codeStatus(t, iccid) != CodeSpent {
-			t.Errorf("%+v, %+v, code %s", tx, op, h.codeStatus(t, iccid))
-		}
-		if _, err := h.ESIM(t.Context(), h.by.Account, eid); !fault.Is(err, fault.NotFound) || h.eim.known[eid] {
-			t.Errorf("the eSIM is left: %v", err)
-		}
-		if p, err := h.ProfilesPage(t.Context(), h.by.Account, spec(t, ProfileSchema, "", "", 10)); err != nil || len(p.Items) != 0 {
-			t.Errorf("profiles are left: %+v, %v", p, err)
-		}
-		h.device(t, 1) // and it may come again
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"godwit/db"
@@ -190,15 +189,10 @@ func (r Report) unique() []Reported {
 		}
 		n.Active = n.Active && !taken
 		taken = taken || n.Active
-		n.Carrier, n.Name, n.Type = plain(n.Carrier), plain(n.Name), plain(n.Type)
+		n.Carrier, n.Name, n.Type = db.Text(n.Carrier, maxText), db.Text(n.Name, maxText), db.Text(n.Type, maxText)
 		said = append(said, n)
 	}
 	return said
-}
-
-// plain makes a device's text fit for storing.
-func plain(text string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(text[:min(len(text), maxText)], "\x00", ""), "")
 }
 
 func (s *Store) addProfile(ctx context.Context, tx *db.Tx, e ESIM, n Reported, kept []Profile, p proof) (Profile, error) {
@@ -211,7 +205,7 @@ func (s *Store) addProfile(ctx context.Context, tx *db.Tx, e ESIM, n Reported, k
 		return one, err
 	}
 	one.NormalizedCarrier = name.Normal
-	if one.CodeCarrier, err = s.cameWith(ctx, tx, e, n.ICCID); err != nil {
+	if one.CodeCarrier, err = s.cameWith(ctx, tx, e, n); err != nil {
 		return one, err
 	}
 	created, err := s.insert(ctx, tx, "profile", `insert into device_profile (eid, iccid, device_id, account_sid, number, carrier, carrier_folded, carrier_key,
@@ -229,27 +223,32 @@ func (s *Store) addProfile(ctx context.Context, tx *db.Tx, e ESIM, n Reported, k
 
 // cameWith returns the carrier of the code that a profile was downloaded with,
 // empty if it is not known. A code that was thought to be spent was downloaded.
-func (s *Store) cameWith(ctx context.Context, tx *db.Tx, e ESIM, iccid ident.ICCID) (string, error) {
-	in, args := placeholders(2, spellings(iccid))
+func (s *Store) cameWith(ctx context.Context, tx *db.Tx, e ESIM, n Reported) (string, error) {
+	in, args := placeholders(2, spellings(n.ICCID))
 	last, err := txTable.one(ctx, tx, `where eid = $1 and action = 'download' and code_iccid <> '' and iccid in (`+in+`)
 		order by created_at desc limit 1`, append([]any{string(e.EID)}, args...)...)
-	if db.None(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("look for the download of %s: %w", iccid, err)
-	}
-	c, err := codeTable.one(ctx, tx, `where account_sid = $1 and iccid = $2 and tx = $3 and status = 'spent'`+tx.ForUpdate(), last.Account, string(last.codeICCID), last.ID)
-	if err == nil {
-		err = s.moveCode(ctx, tx, c, CodeDownloaded, last.ID)
-	}
 	if err != nil && !db.None(err) {
-		return "", fmt.Errorf("read activation code of %s: %w", iccid, err)
+		return "", fmt.Errorf("look for the download of %s: %w", n.ICCID, err)
+	}
+	c, err := codeOf(ctx, tx, e.Account, n.ICCID)
+	if err != nil && !db.None(err) {
+		return "", err
+	}
+	switch {
+	case c.Status == CodeSpent && c.tx != "" && c.tx == last.ID:
+		err = s.moveCode(ctx, tx, c, CodeDownloaded, last.ID)
+	case c.Status == CodeAvailable && n.Type != test: // a test profile may be on many eSIMs
+		// It came by a secret that was sent along, or without this server: no second
+		// eSIM gets it, and a choice that falls on this code would fail.
+		c.Device, c.EID = e.Device, e.EID
+		last.codeCarrier, err = c.Carrier, s.moveCode(ctx, tx, c, CodeDownloaded, "")
+	default:
+		err = nil
 	}
 	if s.ForgetCodes {
-		return "", nil
+		return "", err
 	}
-	return last.codeCarrier, nil
+	return last.codeCarrier, err
 }
 
 func (s *Store) changeProfile(ctx context.Context, tx *db.Tx, was Profile, n Reported, p proof) error {

@@ -96,7 +96,23 @@ func TestRollout(t *testing.T) {
 		if p, err := h.PreviewRollout(t.Context(), h.by, toFleet); err != nil || p.Active != 20 || p.Present != 0 {
 			t.Errorf("again it would find %+v, %v", p, err)
 		}
+		h.pass(91 * 24 * time.Hour)
+		if err := h.retain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		left, err := h.listItems(t)
+		if _, gone := h.Rollout(t.Context(), h.by.Account, r.ID); err != nil || left != 0 || !fault.Is(gone, fault.NotFound) {
+			t.Errorf("after its time %d eSIMs are left, and %v", left, gone)
+		}
 	})
+}
+
+func (h *house) listItems(t *testing.T) (n int, err error) {
+	t.Helper()
+	err = h.DB.Read(t.Context(), func(q db.Query) error {
+		return q.QueryRowContext(t.Context(), `select count(*) from esim_rollout_item`).Scan(&n)
+	})
+	return n, err
 }
 
 // TestRolloutStops when too many fail, goes on when told to, and ends.

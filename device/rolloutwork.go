@@ -136,11 +136,10 @@ func turn(rollout, eid string) int64 {
 
 // wave begins some operations of the wave, or ends it.
 func (s *Store) wave(ctx context.Context, tx *db.Tx, r *Rollout) (more bool, err error) {
-	counts, err := countItems(ctx, tx, r.ID)
+	running, err := countEnded(ctx, tx, r)
 	if err != nil {
 		return false, err
 	}
-	r.Succeeded, r.Failed = counts["succeeded"], counts["failed"]
 	if failed := r.Failed - r.forgiven; failed*100 > int64(r.FailureRate)*r.waveEnd {
 		return false, s.moveRollout(ctx, tx, By{}, r, RolloutStopped,
 			fmt.Sprintf("%d of %d eSIMs have failed, more than %d %%", failed, r.waveEnd, r.FailureRate))
@@ -154,12 +153,34 @@ func (s *Store) wave(ctx context.Context, tx *db.Tx, r *Rollout) (more bool, err
 		r.waveEnd = waveEnd(r.Targets, r.Waves[r.Wave])
 		return true, s.storeRollout(ctx, tx, r)
 	}
-	room := int64(s.limits().Parallel) - counts["running"]
+	room := int64(s.limits().Parallel) - running
 	begun, err := s.startItems(ctx, tx, r, min(room, startChunk))
 	if err != nil {
 		return false, err
 	}
 	return begun > 0, s.storeRollout(ctx, tx, r)
+}
+
+// countEnded counts the eSIMs that have ended since the last time, and returns how
+// many are at work. A rollout has up to millions, so none is counted twice.
+func countEnded(ctx context.Context, tx *db.Tx, r *Rollout) (running int64, err error) {
+	ended, err := db.All(ctx, tx, db.Only[string], `update esim_rollout_item set counted = true
+		where rollout = $1 and not counted and state in ('succeeded', 'failed') returning state`, r.ID)
+	if err != nil {
+		return 0, fmt.Errorf("count items of rollout %s: %w", r.ID, err)
+	}
+	for _, state := range ended {
+		if state == "succeeded" {
+			r.Succeeded++
+		} else {
+			r.Failed++
+		}
+	}
+	err = tx.QueryRowContext(ctx, `select count(*) from esim_rollout_item where rollout = $1 and state = 'running'`, r.ID).Scan(&running)
+	if err != nil {
+		return 0, fmt.Errorf("count items of rollout %s: %w", r.ID, err)
+	}
+	return running, nil
 }
 
 // An item is one eSIM of a rollout.

@@ -34,24 +34,37 @@ func (s *Store) Rule(ctx context.Context, account, id string) (Rule, error) {
 	return ruleTable.get(ctx, s.DB, account, id)
 }
 
-// PutRule stores a rule: a new one where its ID is empty.
-func (s *Store) PutRule(ctx context.Context, by By, u Rule) (Rule, error) {
+// AddRule stores a new rule.
+func (s *Store) AddRule(ctx context.Context, by By, u Rule) (Rule, error) {
 	u.Group = strings.Trim(u.Group, "/")
 	if err := u.check(); err != nil {
 		return u, err
 	}
 	given := u
+	given.ID = ""
 	err := s.DB.Write(ctx, func(tx *db.Tx) error {
 		u = given
-		was := Rule{}
-		if u.ID != "" {
-			var err error
-			if was, err = ruleTable.find(ctx, tx, by.Account, u.ID, tx.ForUpdate()); err != nil {
-				return err
-			}
-			if was.Cause != u.Cause {
-				return fault.Field("cause", "cannot be changed")
-			}
+		return s.storeRule(ctx, tx, by, &u, Rule{})
+	})
+	return u, err
+}
+
+// ChangeRule changes a rule as change does, which may be called twice. A scan begins
+// anew.
+func (s *Store) ChangeRule(ctx context.Context, by By, id string, change func(*Rule)) (u Rule, err error) {
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		was, err := ruleTable.find(ctx, tx, by.Account, id, tx.ForUpdate())
+		if err != nil {
+			return err
+		}
+		u = was
+		change(&u)
+		u.Group = strings.Trim(u.Group, "/")
+		if err := u.check(); err != nil {
+			return err
+		}
+		if was.Cause != u.Cause {
+			return fault.Field("cause", "cannot be changed")
 		}
 		return s.storeRule(ctx, tx, by, &u, was)
 	})
@@ -211,7 +224,7 @@ func (s *Store) applyRules(ctx context.Context, a ruleArgs) error {
 	}
 	var busy error
 	for _, u := range rules {
-		err := s.DB.Write(ctx, func(tx *db.Tx) error { return s.applyRule(ctx, tx, u, a.EID, a.Trigger, a.Lost, db.Time(a.At)) })
+		err := s.DB.Write(ctx, func(tx *db.Tx) error { return s.applyRule(ctx, tx, u.ID, a.EID, a.Trigger, a.Lost, db.Time(a.At)) })
 		switch {
 		case fault.Is(err, fault.NotFound): // the device is gone
 		case fault.Is(err, fault.Conflict):
@@ -223,8 +236,16 @@ func (s *Store) applyRules(ctx context.Context, a ruleArgs) error {
 	return busy
 }
 
-// applyRule begins a rule's operation on an eSIM if the rule asks for it.
-func (s *Store) applyRule(ctx context.Context, tx *db.Tx, u Rule, eid ident.EID, trigger string, lost []string, at time.Time) error {
+// applyRule begins a rule's operation on an eSIM if the rule asks for it, as it is
+// now: a job goes over many eSIMs, and meanwhile the rule may have been changed.
+func (s *Store) applyRule(ctx context.Context, tx *db.Tx, id string, eid ident.EID, trigger string, lost []string, at time.Time) error {
+	u, err := ruleTable.read(ctx, tx, id, "")
+	if db.None(err) || err == nil && !u.Enabled {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read rule %s: %w", id, err)
+	}
 	e, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
 	if db.None(err) || err == nil && e.Account != u.Account {
 		return nil
@@ -343,21 +364,25 @@ func (s *Store) scanSome(ctx context.Context, u *Rule) (more bool, err error) {
 		return false, fmt.Errorf("look for eSIMs: %w", err)
 	}
 	for _, p := range list {
-		err := s.DB.Write(ctx, func(tx *db.Tx) error { return s.applyRule(ctx, tx, *u, p.eid, "", nil, time.Time{}) })
+		err := s.DB.Write(ctx, func(tx *db.Tx) error { return s.applyRule(ctx, tx, u.ID, p.eid, "", nil, time.Time{}) })
 		if _, refused := fault.As(err); err != nil && !refused {
 			return false, err
 		}
 		u.scanned = p.at
 	}
-	more = len(list) == scanChunk
-	return more, s.DB.Write(ctx, func(tx *db.Tx) error {
+	ours := false
+	err = s.DB.Write(ctx, func(tx *db.Tx) error {
+		more = len(list) == scanChunk
 		scanned, at := u.scanned, u.scanAt
 		if !more {
 			scanned, at = 0, s.now().Add(scanEvery)
 		}
-		_, err := exec(ctx, tx, "store scan", `update esim_rule set scanned = $2, scan_at = $3 where id = $1`, u.ID, scanned, at.UnixMicro())
+		// A change of the rule has set the time of its scan anew.
+		n, err := exec(ctx, tx, "store scan", `update esim_rule set scanned = $2, scan_at = $3 where id = $1 and scan_at = $4`, u.ID, scanned, at.UnixMicro(), u.scanAt.UnixMicro())
+		ours = n > 0
 		return err
 	})
+	return more && ours, err
 }
 
 // rulePatience is how often an occasion is tried while the eSIM is busy: every

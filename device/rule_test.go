@@ -54,7 +54,7 @@ func (h *house) apply(t *testing.T, eid ident.EID, trigger string, lost ...strin
 func (h *house) rule(t *testing.T, u Rule) Rule {
 	t.Helper()
 	u.Enabled = true
-	u, err := h.PutRule(t.Context(), h.by, u)
+	u, err := h.AddRule(t.Context(), h.by, u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,16 +66,20 @@ func (h *house) rule(t *testing.T, u Rule) Rule {
 func TestRuleCollides(t *testing.T) {
 	h := newHouse(t, dbtest.Postgres(t))
 	u := Rule{Cause: CauseTemplate, Name: "north", Enabled: true, Group: "north", Work: WorkEnable, Carrier: "Northwind"}
-	for _, name := range []string{"north", "south"} {
-		u.Name = name
+	store := func(name string, write func() (Rule, error)) {
+		t.Helper()
 		var err error
-		if u, err = h.PutRule(dbtest.Repeated(t.Context()), h.by, u); err != nil {
+		if u, err = write(); err != nil {
 			t.Fatal(err)
 		}
 		if stored, err := h.Rule(t.Context(), h.by.Account, u.ID); err != nil || stored.Name != name || !stored.CreatedAt.Equal(u.CreatedAt) {
 			t.Errorf("%+v, %v; want %+v", stored, err, u)
 		}
 	}
+	store("north", func() (Rule, error) { return h.AddRule(dbtest.Repeated(t.Context()), h.by, u) })
+	store("south", func() (Rule, error) {
+		return h.ChangeRule(dbtest.Repeated(t.Context()), h.by, u.ID, func(u *Rule) { u.Name = "south" })
+	})
 }
 
 // TestAutomation begins an operation when a device first appears and when it
@@ -167,7 +171,7 @@ func TestTemplate(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHouse(t, d)
 		u := h.rule(t, Rule{Cause: CauseTemplate, Name: "north", Group: "/plant/north", Work: WorkActivate, Carrier: "Northwind"})
-		if _, err := h.PutRule(t.Context(), h.by, Rule{Cause: CauseTemplate, Enabled: true, Group: "Plant/North", Work: WorkEnable, Carrier: "X"}); !fault.Is(err, fault.Conflict) {
+		if _, err := h.AddRule(t.Context(), h.by, Rule{Cause: CauseTemplate, Enabled: true, Group: "Plant/North", Work: WorkEnable, Carrier: "X"}); !fault.Is(err, fault.Conflict) {
 			t.Errorf("a second template for the group: %v", err)
 		}
 		group := func(g string) func(*DevicePatch) { return func(p *DevicePatch) { p.Group = &g } }
@@ -219,6 +223,48 @@ func TestTemplate(t *testing.T) {
 	})
 }
 
+// TestRuleChangedMeanwhile: a scan goes over many eSIMs with a rule that was read
+// before. What has become of the rule since counts.
+func TestRuleChangedMeanwhile(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		_, eid := h.device(t, 1)
+		h.report(t, eid, is(numberedICCID(t, 1), "Northwind", false))
+		old := h.rule(t, Rule{Cause: CauseTemplate, Name: "old", Work: WorkEnable, Carrier: "Northwind"})
+		old, err := h.Rule(t.Context(), h.by.Account, old.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.pass(time.Minute)
+		off := func(u *Rule) { u.Enabled = false }
+		changed, err := h.ChangeRule(t.Context(), h.by, old.ID, off)
+		if err != nil || changed.Enabled || changed.Name != "old" {
+			t.Fatal(changed, err)
+		}
+		if _, err := h.scanSome(t.Context(), &old); err != nil {
+			t.Fatal(err)
+		}
+		if all := h.allOf(t, ""); len(all) != 0 {
+			t.Errorf("a rule that is switched off began %+v", all)
+		}
+		if _, err := h.ChangeRule(t.Context(), h.by, old.ID, func(u *Rule) { u.Enabled = true }); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.scanTemplates(t.Context()); err != nil { // at once, not when the old scan said
+			t.Fatal(err)
+		}
+		if all := h.allOf(t, ""); len(all) != 1 {
+			t.Errorf("%+v", all)
+		}
+		for cause, want := range map[Cause]string{CauseAutomation: "on_first", CauseTemplate: ""} {
+			_, err := h.ChangeRule(t.Context(), h.by, old.ID, func(u *Rule) { u.Cause = cause })
+			if refusal, _ := fault.As(err); (refusal == nil) != (want == "") || refusal != nil && refusal.Field != want {
+				t.Errorf("%s: %v", cause, err)
+			}
+		}
+	})
+}
+
 // TestRulesThatCannotBe are refused.
 func TestRulesThatCannotBe(t *testing.T) {
 	h := newHouse(t, dbtest.SQLite(t))
@@ -233,7 +279,7 @@ func TestRulesThatCannotBe(t *testing.T) {
 		{Rule{Cause: CauseTemplate, Work: "reboot", Carrier: "X"}, "operation"},
 		{Rule{Cause: CauseTemplate, Work: WorkEnable}, "carrier"},
 	} {
-		_, err := h.PutRule(t.Context(), h.by, c.u)
+		_, err := h.AddRule(t.Context(), h.by, c.u)
 		if refusal, _ := fault.As(err); refusal == nil || refusal.Field != c.field {
 			t.Errorf("%+v: %v, want it refused for %s", c.u, err, c.field)
 		}

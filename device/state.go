@@ -117,10 +117,12 @@ const (
 var CodeStatuses = []CodeStatus{CodeAvailable, CodeReserved, CodeDownloaded, CodeSpent}
 
 // codeMoves: a reserved code is free again only if its download never reached
-// the profile server. A spent one may turn out to be downloaded, and is
-// available again when its owner registers a new secret.
+// the profile server. An available one is downloaded when a device reports a
+// profile that came by another secret or without this server. A spent one may
+// turn out to be downloaded, and is available again when its owner registers a
+// new secret.
 var codeMoves = map[CodeStatus][]CodeStatus{
-	CodeAvailable:  {CodeReserved},
+	CodeAvailable:  {CodeReserved, CodeDownloaded},
 	CodeReserved:   {CodeAvailable, CodeDownloaded, CodeSpent},
 	CodeSpent:      {CodeDownloaded, CodeAvailable},
 	CodeDownloaded: nil,

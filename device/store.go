@@ -119,6 +119,20 @@ type By struct {
 	Source  string // which API or service the request came from
 }
 
+// data adds who asked to what an event says.
+func (by By) data(d map[string]any) map[string]any {
+	if d == nil {
+		d = map[string]any{}
+	}
+	if by.User != "" {
+		d["by"] = by.User
+	}
+	if by.Source != "" {
+		d["source"] = by.Source
+	}
+	return d
+}
+
 // Limits are what an operator may set. Zero fields take their default.
 type Limits struct {
 	Transaction time.Duration // for one action; 20 minutes

@@ -163,6 +163,8 @@ func (s *Store) retain(ctx context.Context) error {
 	}{
 		{[]string{`delete from esim_transaction where tx in (` + txs + `)`}, work},
 		{[]string{`delete from device_job where job_id in (select job_id ` + ops + `)`, `delete from esim_operation where id in (select id ` + ops + `)`}, work},
+		{[]string{`delete from esim_rollout_item where (rollout, eid) in (select i.rollout, i.eid from esim_rollout_item i join esim_rollout r on r.id = i.rollout
+			where r.status in ('cancelled', 'complete') and r.updated_at < $1 limit 500)`}, work},
 		{[]string{`delete from device_job where job_id in (select job_id ` + rollouts + `)`, `delete from esim_rollout where id in (select id ` + rollouts + `)`}, work},
 		{[]string{`delete from activation_code where (account_sid, iccid) in (select account_sid, iccid from activation_code
 			where status in ('downloaded', 'spent') and ended_at < $1 order by ended_at limit 500)`}, codes},

@@ -173,3 +173,18 @@ var oneValue = regexp.MustCompile(`\(account_sid=\? AND \w+=\?`)
 var columnName = regexp.MustCompile(`\b[a-z]\.[a-z0-9_]+\b`)
 
 func plussed(text string) string { return columnName.ReplaceAllString(text, "+$0") }
+
+// placeholders returns $first, $first+1, … for each of the values, and the
+// values as arguments.
+func placeholders(first int, values []string) (string, []any) {
+	var b strings.Builder
+	args := make([]any, len(values))
+	for i, v := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", first+i)
+		args[i] = v
+	}
+	return b.String(), args
+}

@@ -153,7 +153,7 @@ func (s *Store) actDownload(ctx context.Context, tx *db.Tx, t Transaction, r Act
 		return t, err
 	}
 	if c.Status != CodeAvailable {
-		return t, fault.New(fault.Conflict, "the activation code of %s is %s: register a new one", c.ICCID, c.Status)
+		return t, fault.New(fault.Conflict, "the activation code of %s is %s: %s", c.ICCID, c.Status, codeAdvice[c.Status])
 	}
 	sec, err := s.reserve(ctx, tx, c, &t)
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *Store) target(ctx context.Context, tx *db.Tx, account string, id ID, ei
 	}
 	e, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
 	if db.None(err) || err == nil && e.Device != id {
-		has, err := eidsOf(ctx, tx, id)
+		has, err := EIDs(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -351,8 +351,10 @@ func (s *Store) Outcome(ctx context.Context, tx *db.Tx, o Outcome) error {
 		}
 		return s.moveTx(ctx, tx, &t, to, code, message, p)
 	}
-	if t.Status == to || to == TxUnknown || o.Stage == StageCancelled || o.Stage == StageExpired {
-		return nil // nothing new
+	// That time was up says nothing of the device: why it has failed is new.
+	known := t.Status == to && t.MessageCode != CodeDeviceTimeout
+	if known || to == TxUnknown || o.Stage == StageCancelled || o.Stage == StageExpired {
+		return nil
 	}
 	if err := s.recordProof(ctx, tx, "esim_transaction.late", t.ID, t.Account, map[string]any{
 		"status": t.Status, "late": to, "message_code": code, "message": text(code, message), "eid": t.EID,

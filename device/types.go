@@ -102,6 +102,7 @@ const (
 	active    = "active"
 	inactive  = "inactive"
 	bootstrap = "bootstrap"
+	test      = "test"
 )
 
 // A Code is an activation code that is registered for use. Its secret does not
@@ -113,10 +114,12 @@ type Code struct {
 	NormalizedCarrier string
 	Status            CodeStatus
 	Confirmation      bool // whether a confirmation code goes with it
-	Device            ID   // once it is reserved
+	Device            ID   // once it is reserved or downloaded
 	EID               ident.EID
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
+
+	tx string // the download that has it or had it
 }
 
 // A Transaction is one action on one eSIM.

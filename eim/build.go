@@ -3,6 +3,7 @@ package eim
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"godwit/db"
 	"godwit/iot"
@@ -27,9 +28,9 @@ var listTags = []byte{
 // Fields that the first questions ask for, and those without which nothing goes
 // on: an IPA that refuses the first list is asked for these.
 var (
-	contactTags = []tlv.Tag{0xA5, 0xA6, 0x84, 0xBF20, 0xBF22, 0x81, 0x83, 0xA8, 0xA9}
-	neededTags  = []tlv.Tag{0xA5, 0xA6, 0x84}
-	resultTags  = []tlv.Tag{0xA2}
+	contactTags = slices.Concat(neededTags, []tlv.Tag{iot.DataInfo1, iot.DataInfo2, iot.DataDefaultDP, iot.DataRootDS, iot.DataCapabilities, iot.DataDevice})
+	neededTags  = []tlv.Tag{iot.DataEUMCertificate, iot.DataEUICCCertificate, iot.DataToken}
+	resultTags  = []tlv.Tag{iot.DataResults}
 )
 
 // build makes the octets of a task's package: BF51, BF52 or BF54.

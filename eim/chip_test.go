@@ -143,7 +143,7 @@ func (v *chipDevice) run() {
 	v.w.t.Helper()
 	for range 50 {
 		p := v.w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse)
-		if p.Error == nothingToDo {
+		if p.Error == iot.EimNoPackage {
 			return
 		}
 		q := &iot.ProvideEimPackageResult{EID: v.eid}
@@ -409,7 +409,7 @@ func softwareEUICC(t *testing.T, d *db.DB, json bool) {
 	if o := w.outcome(after); o.Stage != Cancelled {
 		t.Errorf("what waited behind it: %+v", o)
 	}
-	if p := w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse); p.Error != eidUnknown {
+	if p := w.ask(&iot.GetEimPackageRequest{EID: v.eid}).(*iot.GetEimPackageResponse); p.Error != iot.EimEIDNotFound {
 		t.Errorf("after the deletion: %+v", p)
 	}
 }

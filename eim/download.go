@@ -77,14 +77,25 @@ func (s *Server) takeInstallation(ctx context.Context, tx *db.Tx, c *claim, e *e
 	if err != nil {
 		return refuse("%v", err)
 	}
+	same, err := s.known(ctx, tx, c.eid, v)
+	if err != nil {
+		return err
+	}
+	waits := t != nil && w != nil && t.kind == Download && t.stage == Sent
+	if key == nil && !waits && !same {
+		// Anybody may have made it up, and have an SM-DP+ called by it.
+		if is, err := full(ctx, tx, c.eid); err != nil || is {
+			return err
+		}
+	}
 	if err := s.relay(ctx, tx, n); err != nil {
 		return err
 	}
 	c.acknowledge(result.Notification.Sequence)
-	if same, err := s.known(ctx, tx, c.eid, v); err != nil || same {
-		return err
+	if same {
+		return nil
 	}
-	if t == nil || w == nil || t.kind != Download || t.stage != Sent {
+	if !waits {
 		why := "no download of this eIM is under way for it"
 		if t != nil {
 			why = fmt.Sprintf("its task is %s", t.stage)

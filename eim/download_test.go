@@ -23,6 +23,13 @@ func TestDirectDownloads(t *testing.T) {
 			}
 			return b
 		}
+		words := func(text string) []byte {
+			b, err := json.Marshal(map[string]any{"header": (&rsp.Failure{StatusCode: rsp.StatusCode{Subject: "1.9", Reason: "9.9"}, Message: text}).Header()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
 		reported := func(d []byte) func() *iot.DownloadResult {
 			return func() *iot.DownloadResult { return &iot.DownloadResult{Reason: &code, Detail: d} }
 		}
@@ -49,6 +56,7 @@ func TestDirectDownloads(t *testing.T) {
 			{"the answer in ASN.1", reported(rsp.AppendASN1Response(nil, &rsp.AuthenticateClientResponse{Header: rsp.Refuse(rsp.MatchingIDRefused, "").Header()})), Failed, "code_invalid", ByIPA},
 			{"the eUICC's refusal", reported(rsp.AppendPrepareDownloadError(nil, rsp.NewTransactionID(), rsp.DownloadInvalidSignature)), Failed, "refused", ByIPA},
 			{"junk", reported([]byte{1, 2, 3}), Failed, "refused", ByIPA},
+			{"words that no database takes", reported(words("a\x00" + strings.Repeat("ö", 2000))), Failed, "smdp_refused", ByIPA},
 			{"nothing", reported(nil), Failed, "refused", ByIPA},
 		} {
 			id := w.queue(Task{EID: v.eid, Kind: Download, ActivationCode: db.Secret("1$smdp.example.com$ABC"), ICCID: iccidB})
@@ -139,6 +147,7 @@ func TestRelayServesNoStrangers(t *testing.T) {
 		id := w.queue(Task{EID: v.eid, Kind: Download, ActivationCode: db.Secret("1$smdp.example.com$ABC")})
 		for name, q := range map[string]*iot.InitiateAuthenticationRequest{
 			"no order":       {EUICCChallenge: challenge, SMDPAddress: "smdp.example.com", EUICCInfo1: info1},
+			"no address":     {EUICCChallenge: challenge, SMDPAddress: "smdp\x00\xff", EUICCInfo1: info1},
 			"unknown order":  {EUICCChallenge: challenge, SMDPAddress: "smdp.example.com", EUICCInfo1: info1, TransactionID: hexID(t, newTaskID())},
 			"not yet sent":   {EUICCChallenge: challenge, SMDPAddress: "smdp.example.com", EUICCInfo1: info1, TransactionID: hexID(t, id)},
 			"another SM-DP+": {EUICCChallenge: challenge, SMDPAddress: "evil.example.com", EUICCInfo1: info1, TransactionID: hexID(t, id)},

@@ -369,6 +369,66 @@ func TestAgentSigns(t *testing.T) {
 	})
 }
 
+// TestUnprovedInstallationsAreBounded: the chip of an agent cannot prove what it has
+// installed, so anybody may say so; but not as often as he likes.
+func TestUnprovedInstallationsAreBounded(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		key, err := pki.GenerateKey(pki.P256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := w.device(func(v *device) { v.agent = key })
+		v.run()
+		jobs := w.count(`select count(*) from river_job where kind = 'eim.notify'`)
+		for range mostRefused + 20 {
+			d := iot.DownloadResult{Installation: v.installation(iccidB, 0)}
+			v.provide(&iot.ProvideEimPackageResult{DownloadResult: d.Append(nil)})
+		}
+		if n := w.count(`select count(*) from eim_result where eid = $1 and kind = $2`, string(v.eid), evidenceDownload); n != mostRefused {
+			t.Errorf("%d are stored, want %d", n, mostRefused)
+		}
+		if n := w.count(`select count(*) from river_job where kind = 'eim.notify'`) - jobs; n > mostRefused {
+			t.Errorf("an SM-DP+ is to be called %d times", n)
+		}
+		// One that is waited for is taken all the same.
+		id := w.queue(Task{EID: v.eid, Kind: Download, ActivationCode: db.Secret("1$smdp.example.com$ABC"), ICCID: iccidB})
+		v.run()
+		if o := w.outcome(id); o.Stage != Done {
+			t.Errorf("%+v", o)
+		}
+	})
+}
+
+// TestSweepPassesOver a task that cannot be ended.
+func TestSweepPassesOver(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		until := w.clock.now().Add(time.Hour)
+		var ids []string
+		for range 3 {
+			v := w.device()
+			v.run()
+			ids = append(ids, w.queue(Task{EID: v.eid, Kind: Disable, ICCID: iccidA, Until: until}))
+		}
+		w.write(func(tx *db.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `update eim_task set spec = $2, until_at = until_at - 1 where id = $1`, ids[0], []byte("damaged"))
+			return err
+		})
+		w.clock.forward(2 * time.Hour)
+		if err := w.server.sweep(t.Context()); err == nil || !strings.Contains(err.Error(), ids[0]) {
+			t.Errorf("of the one that is damaged the sweep says %v", err)
+		}
+		for _, id := range ids[1:] {
+			if o := w.outcome(id); o.Stage != Expired {
+				t.Errorf("%+v", o)
+			}
+		}
+		w.write(func(tx *db.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `delete from eim_task where id = $1`, ids[0])
+			return err
+		})
+	})
+}
+
 func TestCancelExpireLose(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		v := w.device()
@@ -511,7 +571,12 @@ func TestForgetAndComeBack(t *testing.T) {
 		v := w.device()
 		v.run()
 		counter := v.counter
+		sent, waits := w.queue(Task{EID: v.eid, Kind: Download}), w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA})
+		v.poll()
 		w.write(func(tx *db.Tx) error { return w.server.Forget(t.Context(), tx, v.eid) })
+		if w.stage(sent) != Lost || w.stage(waits) != Cancelled {
+			t.Errorf("what was sent is %s, what waited %s", w.stage(sent), w.stage(waits))
+		}
 		if p := v.poll(); p.Error != iot.EimEIDNotFound {
 			t.Errorf("after Forget: %+v", p)
 		}

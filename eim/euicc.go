@@ -129,18 +129,20 @@ func (s *Server) Forget(ctx context.Context, tx *db.Tx, eid ident.EID) error {
 	if err != nil || e == nil {
 		return err
 	}
-	for _, step := range []string{
-		`update eim_euicc set active = false where eid = $1`,
-		`delete from eim_package where eid = $1`,
+	const ended = `, reason = 'cancelled', message = 'the eUICC was taken from the eIM', ended_at = $2 `
+	for _, step := range []struct {
+		statement string
+		args      []any
+	}{
+		{`update eim_euicc set active = false where eid = $1`, []any{string(eid)}},
+		// The one that is sent by its package: there is no index by EID for it.
+		{`update eim_task set stage = 'lost'` + ended + `where id = (select task from eim_package where eid = $1) and stage = 'sent'`, []any{string(eid), s.now()}},
+		{`update eim_task set stage = 'cancelled'` + ended + `where eid = $1 and stage = 'queued'`, []any{string(eid), s.now()}},
+		{`delete from eim_package where eid = $1`, []any{string(eid)}},
 	} {
-		if _, err := tx.ExecContext(ctx, step, string(eid)); err != nil {
+		if _, err := tx.ExecContext(ctx, step.statement, step.args...); err != nil {
 			return fmt.Errorf("forget EID %s: %w", eid, err)
 		}
-	}
-	if _, err := tx.ExecContext(ctx, `update eim_task set stage = case stage when 'sent' then 'lost' else 'cancelled' end,
-		reason = 'cancelled', message = 'the eUICC was taken from the eIM', ended_at = $2 where eid = $1 and stage in ('queued', 'sent')`,
-		string(eid), s.now()); err != nil {
-		return fmt.Errorf("forget EID %s: %w", eid, err)
 	}
 	return s.changes(ctx, tx, eid)
 }
@@ -164,7 +166,7 @@ func (s *Server) Initial(ctx context.Context, q db.Query, eid ident.EID) (iot.Ei
 	}
 	c := iot.EimConfiguration{
 		ID: s.cfg.ID, FQDN: s.cfg.FQDN, IDType: idType(s.cfg.ID, s.cfg.FQDN), Counter: &counter, PublicKey: public,
-		Protocols: 1, Indirect: true, // eimRetrieveHttps
+		Protocols: iot.RetrieveHTTPS, Indirect: true,
 	}
 	if len(s.cfg.TLSTrust) > 0 {
 		if _, err := x509.ParsePKIXPublicKey(s.cfg.TLSTrust); err == nil {
@@ -179,12 +181,12 @@ func (s *Server) Initial(ctx context.Context, q db.Query, eid ident.EID) (iot.Ei
 // idType is eimIdType: an OID, a domain name or something of our own.
 func idType(id, fqdn string) int64 {
 	if _, err := ident.ParseOID(id); err == nil {
-		return 1
+		return iot.EimIDOID
 	}
 	if id == fqdn {
-		return 2
+		return iot.EimIDFQDN
 	}
-	return 3
+	return iot.EimIDProprietary
 }
 
 // ask queues the first questions. tries counts those that went before.
@@ -193,17 +195,9 @@ func (s *Server) ask(ctx context.Context, tx *db.Tx, eid ident.EID, due int64, c
 	if err != nil || t != nil {
 		return err
 	}
-	fresh := &task{id: newTaskID(), eid: eid, kind: Data, urgency: urgencyContact, own: true, due: due, until: never}
-	fresh.spec.CI = ci
-	if err := s.insert(ctx, tx, fresh); err != nil {
-		return err
-	}
-	if tries > 0 {
-		if _, err := tx.ExecContext(ctx, `update eim_task set attempt = $2 where id = $1`, fresh.id, tries); err != nil {
-			return fmt.Errorf("store task %s: %w", fresh.id, err)
-		}
-	}
-	return nil
+	return s.insert(ctx, tx, &task{
+		id: newTaskID(), eid: eid, kind: Data, urgency: urgencyContact, own: true, spec: spec{CI: ci}, attempt: tries, due: due, until: never,
+	})
 }
 
 // wantList queues a listProfileInfo that goes out before all that waits, unless

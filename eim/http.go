@@ -148,9 +148,9 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, body []byte) (kept 
 		code := int64(0)
 		switch {
 		case errors.Is(err, iot.ErrMissingEID):
-			code = eidMissing
+			code = iot.EimMissingEID
 		case errors.Is(err, iot.ErrInvalidEID):
-			code = eidInvalid
+			code = iot.EimInvalidEID
 		}
 		switch request.(type) {
 		case *iot.GetEimPackageRequest:
@@ -203,8 +203,8 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, body []byte) (kept 
 // Answers of polls that carry no package, and what goes with them. There are
 // thousands of the same in a second.
 var (
-	emptyASN1 = iot.AppendASN1Response(nil, &iot.GetEimPackageResponse{Error: nothingToDo})
-	emptyJSON = iot.MarshalJSONResponse(&iot.GetEimPackageResponse{Error: nothingToDo})
+	emptyASN1 = iot.AppendASN1Response(nil, &iot.GetEimPackageResponse{Error: iot.EimNoPackage})
+	emptyJSON = iot.MarshalJSONResponse(&iot.GetEimPackageResponse{Error: iot.EimNoPackage})
 
 	typeASN1 = []string{rsp.ContentTypeASN1}
 	typeJSON = []string{rsp.ContentType}
@@ -217,7 +217,7 @@ var (
 
 // package_ answers a poll.
 func (d *door) package_(w http.ResponseWriter, octets []byte, code int64) {
-	if octets == nil && code == nothingToDo {
+	if octets == nil && code == iot.EimNoPackage {
 		emptyPolls[d.binding()].Inc()
 		if d.function == "" {
 			d.send(w, emptyASN1)

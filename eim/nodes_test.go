@@ -100,7 +100,7 @@ func TestQueuedAtOneNodeFetchedAtAnother(t *testing.T) {
 	v.run()
 	for range 20 {
 		for range 3 {
-			if _, code, err := other.poll(t.Context(), v.eid, false, ""); err != nil || code != nothingToDo {
+			if _, code, err := other.poll(t.Context(), v.eid, false, ""); err != nil || code != iot.EimNoPackage {
 				t.Fatalf("code %d, %v", code, err)
 			}
 		}
@@ -160,7 +160,7 @@ func TestIdleIsForgottenAsItChanges(t *testing.T) {
 func idleAt(t *testing.T, s *Server, v *device) {
 	t.Helper()
 	for range 2 {
-		if _, code, err := s.poll(t.Context(), v.eid, false, ""); err != nil || code != nothingToDo {
+		if _, code, err := s.poll(t.Context(), v.eid, false, ""); err != nil || code != iot.EimNoPackage {
 			t.Fatalf("code %d, %v", code, err)
 		}
 	}

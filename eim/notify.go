@@ -52,8 +52,8 @@ func (s *Server) notify(ctx context.Context, j notifyJob) error {
 }
 
 // relay has a notification delivered, after the transaction and as often as it
-// takes. It is one that was proved, so its address comes from an SM-DP+ that an
-// eUICC trusted.
+// takes. One that was proved has its address from an SM-DP+ that an eUICC trusted; of
+// the others, of chips whose agents sign, there are no more than [full] lets through.
 func (s *Server) relay(ctx context.Context, tx *db.Tx, n *rsp.PendingNotification) error {
 	if err := s.cfg.Jobs.AddUnique(ctx, tx, notifyJob{Address: n.Metadata.Address, Notification: n.Raw}); err != nil {
 		return fmt.Errorf("queue notification for %s: %w", n.Metadata.Address, err)
@@ -167,7 +167,7 @@ func (s *Server) proved(n *rsp.PendingNotification, key *pki.PublicKey) error {
 	return err
 }
 
-// notified takes ESipa.HandleNotification. SGP.32 v1.2, 5.14.7.
+// notified takes ESipa.HandleNotification of SGP.32.
 func (s *Server) notified(ctx context.Context, q *iot.HandleNotification) error {
 	if q.Result != nil {
 		_, err := s.provide(ctx, q.Result)

@@ -46,8 +46,22 @@ func (v *evidence) digest() []byte {
 	return sum[:]
 }
 
-// mostRefused bounds what strangers can have stored for one EID.
+// mostRefused bounds what strangers can have stored for one EID: what is refused, and
+// what nobody has signed and comes when no task waits for it.
 const mostRefused = 50
+
+// full reports whether strangers have had their part stored for an EID.
+func full(ctx context.Context, q db.Query, eid ident.EID) (bool, error) {
+	var n int
+	if err := q.QueryRowContext(ctx, `select count(*) from eim_result where eid = $1 and (verdict = 'refused' or verdict = 'late' and witness = 'IPA')`,
+		string(eid)).Scan(&n); err != nil {
+		return false, fmt.Errorf("count refused results of %s: %w", eid, err)
+	}
+	return n >= mostRefused, nil
+}
+
+// maxMessage bounds what is said for people, in bytes. Much of it is a stranger's.
+const maxMessage = 1000
 
 // keep stores evidence with the verdict on it. What was refused before and is
 // believed now is stored anew.
@@ -55,22 +69,15 @@ func (s *Server) keep(ctx context.Context, tx *db.Tx, eid ident.EID, taskID stri
 	countResult(v.kind, verdict)
 	digest := v.digest()
 	if verdict == refused {
-		var n int
-		if err := tx.QueryRowContext(ctx, `select count(*) from eim_result where eid = $1 and verdict = 'refused'`, string(eid)).Scan(&n); err != nil {
-			return fmt.Errorf("count refused results of %s: %w", eid, err)
+		if is, err := full(ctx, tx, eid); err != nil || is {
+			return err
 		}
-		if n >= mostRefused {
-			return nil
-		}
-	}
-	if len(why) > 1000 {
-		why = why[:1000]
 	}
 	if _, err := tx.ExecContext(ctx, `insert into eim_result (id, eid, digest, task, kind, witness, verdict, why, evidence, received_at)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		on conflict (eid, digest) do update set task = excluded.task, verdict = excluded.verdict, why = excluded.why, witness = excluded.witness
 		where eim_result.verdict = 'refused'`,
-		s.newID(), string(eid), digest, taskID, v.kind, v.witness, verdict, why, v.octets, s.now()); err != nil {
+		s.newID(), string(eid), digest, taskID, v.kind, v.witness, verdict, db.Text(why, maxMessage), v.octets, s.now()); err != nil {
 		return fmt.Errorf("keep evidence of %s: %w", eid, err)
 	}
 	return nil
@@ -102,6 +109,7 @@ func (s *Server) finish(ctx context.Context, tx *db.Tx, t *task, a action, o end
 		return s.retry(ctx, tx, t, s.now()+s.listBackoff(t.attempt).Microseconds())
 	}
 	to := moves[a].To
+	o.message = db.Text(o.message, maxMessage)
 	ok, err := changed(tx.ExecContext(ctx, guarded(a, `reason = $3, message = $4, ended_at = $5`), string(to), t.id, o.reason, o.message, s.now()))
 	if err != nil {
 		return fmt.Errorf("end task %s: %w", t.id, err)

@@ -10,16 +10,11 @@ import (
 
 	"godwit/db"
 	"godwit/ident"
+	"godwit/iot"
 )
 
-// Codes of an answer without a package (eimPackageError).
-const (
-	nothingToDo = 1 // noEimPackageAvailable
-	eidUnknown  = 2 // eidNotFound
-	eidInvalid  = 3 // invalidEid
-	eidMissing  = 4 // missingEid
-	undefined   = 127
-)
+// undefined is the code of whatever has none of its own.
+const undefined = iot.EimUndefined
 
 const (
 	// ownWait is how long a package of the eIM's own making may be under way
@@ -30,8 +25,8 @@ const (
 	listPause = 10 * time.Second
 )
 
-// poll answers ESipa.GetEimPackage: the package that is under way, the same
-// octets as before, or the next, or a code. SGP.32 v1.2, 5.14.5.
+// poll answers ESipa.GetEimPackage of SGP.32: the package that is under way, the
+// same octets as before, or the next, or a code.
 func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, remote string) (octets []byte, code int64, err error) {
 	now := s.now()
 	if !stateChanged && s.idle.has(eid, now) {
@@ -40,7 +35,7 @@ func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, rem
 		}
 		if s.idle.has(eid, now) {
 			s.sawPoll(eid, now, remote)
-			return nil, nothingToDo, nil
+			return nil, iot.EimNoPackage, nil
 		}
 	}
 	generation := s.idle.look(eid)
@@ -49,7 +44,7 @@ func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, rem
 		return nil, undefined, fmt.Errorf("poll of %s: %w", eid, err)
 	}
 	if !v.found || !v.active {
-		return nil, eidUnknown, nil
+		return nil, iot.EimEIDNotFound, nil
 	}
 	s.sawPoll(eid, now, remote)
 	if !stateChanged {
@@ -62,7 +57,7 @@ func (s *Server) poll(ctx context.Context, eid ident.EID, stateChanged bool, rem
 		}
 		if v.octets == nil && next > now {
 			s.idle.put(eid, next, generation)
-			return nil, nothingToDo, nil
+			return nil, iot.EimNoPackage, nil
 		}
 	}
 	err = s.db.Write(ctx, func(tx *db.Tx) (err error) {
@@ -89,7 +84,7 @@ func (s *Server) next(ctx context.Context, tx *db.Tx, eid ident.EID, stateChange
 		return nil, undefined, err
 	}
 	if e == nil {
-		return nil, eidUnknown, nil
+		return nil, iot.EimEIDNotFound, nil
 	}
 	now := s.now()
 	if stateChanged || e.listDue <= now {
@@ -130,7 +125,7 @@ func (s *Server) next(ctx context.Context, tx *db.Tx, eid ident.EID, stateChange
 			return nil, undefined, err
 		}
 		if t == nil {
-			return nil, nothingToDo, nil
+			return nil, iot.EimNoPackage, nil
 		}
 		if t.until <= now {
 			if err := s.timeOut(ctx, tx, e, t); err != nil {

@@ -17,13 +17,6 @@ import (
 	"godwit/tlv"
 )
 
-// Functions of ES9+ by their tags, for the numbers of their failures.
-const (
-	tagInitiate     tlv.Tag = 0xBF39
-	tagGetPackage   tlv.Tag = 0xBF3A
-	tagAuthenticate tlv.Tag = 0xBF3B
-)
-
 // Numbers with which relayed functions fail here, before an SM-DP+ is asked.
 const (
 	authenticateUnknownRun int64 = 10
@@ -46,9 +39,9 @@ type session struct {
 	hashed   []byte
 }
 
-// initiate relays ESipa.InitiateAuthentication. Only the IPA of a download that
-// is under way may have an SM-DP+ called, and only the one of that download, so
-// this server calls nobody for strangers. SGP.32 v1.2, 5.14.1.
+// initiate relays ESipa.InitiateAuthentication of SGP.32. Only the IPA of a
+// download that is under way may have an SM-DP+ called, and only the one of that
+// download, so this server calls nobody for strangers.
 func (s *Server) initiate(ctx context.Context, q *iot.InitiateAuthenticationRequest) (*iot.InitiateAuthenticationResponse, error) {
 	refuse := func(number int64) (*iot.InitiateAuthenticationResponse, error) {
 		return &iot.InitiateAuthenticationResponse{Refused: iot.Refused{Error: number}}, nil
@@ -93,6 +86,10 @@ func (s *Server) initiate(ctx context.Context, q *iot.InitiateAuthenticationRequ
 // it is: it must be for the SM-DP+ of one that is under way, and whose it is shows
 // when the eUICC presents its certificate.
 func (s *Server) initiateUnnamed(ctx context.Context, q *iot.InitiateAuthenticationRequest) (*iot.InitiateAuthenticationResponse, error) {
+	refused := &iot.InitiateAuthenticationResponse{Refused: iot.Refused{Error: iot.RelayUnknownOrder}}
+	if rsp.CheckAddress(q.SMDPAddress) != nil || q.EUICCInfo1 == nil {
+		return refused, nil
+	}
 	waits := 0
 	err := s.db.Read(ctx, func(d db.Query) error {
 		return d.QueryRowContext(ctx, `select count(*) from (select 1 from eim_package where address = $1 and address <> '' limit 1) p`,
@@ -101,8 +98,8 @@ func (s *Server) initiateUnnamed(ctx context.Context, q *iot.InitiateAuthenticat
 	if err != nil {
 		return nil, fmt.Errorf("initiateAuthentication: %w", err)
 	}
-	if waits == 0 || q.EUICCInfo1 == nil {
-		return &iot.InitiateAuthenticationResponse{Refused: iot.Refused{Error: iot.RelayUnknownOrder}}, nil
+	if waits == 0 {
+		return refused, nil
 	}
 	return s.begin(ctx, q.EUICCChallenge, q.EUICCInfo1, q.SMDPAddress, "", "")
 }
@@ -113,12 +110,12 @@ func (s *Server) begin(ctx context.Context, challenge, info1 []byte, address, ta
 		SMDPAddress: address, EUICCChallenge: challenge, EUICCInfo1: info1,
 	}, func(p *rsp.InitiateAuthenticationResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
-		refused, err := s.refusedBy(ctx, taskID, address, tagInitiate, err)
+		refused, err := s.refusedBy(ctx, taskID, address, rsp.TagInitiateAuthentication, err)
 		return &iot.InitiateAuthenticationResponse{Refused: refused}, err
 	}
 	certificate, err := pki.ParseCertificate(answer.ServerCertificate)
 	if err != nil {
-		refused, err := s.refusedBy(ctx, taskID, address, tagInitiate, err)
+		refused, err := s.refusedBy(ctx, taskID, address, rsp.TagInitiateAuthentication, err)
 		return &iot.InitiateAuthenticationResponse{Refused: refused}, err
 	}
 	opened := false
@@ -188,11 +185,8 @@ func (s *Server) refusedBy(ctx context.Context, taskID, address string, function
 	} else {
 		slog.WarnContext(ctx, "relayed call failed", "smdp", address, "function", function.String(), "err", why)
 	}
-	if len(message) > 1000 {
-		message = message[:1000]
-	}
 	err := s.db.Write(context.WithoutCancel(ctx), func(tx *db.Tx) error {
-		_, err := tx.ExecContext(ctx, `update eim_package set reason = $2, message = $3 where task = $1`, taskID, reason, message)
+		_, err := tx.ExecContext(ctx, `update eim_package set reason = $2, message = $3 where task = $1`, taskID, reason, db.Text(message, maxMessage))
 		return err
 	})
 	if err != nil {
@@ -237,7 +231,6 @@ func (s *Server) session(ctx context.Context, q db.Query, id rsp.TransactionID) 
 }
 
 // open is session for what only goes on while the download is under way.
-
 func (s *Server) open(ctx context.Context, id rsp.TransactionID) (r *session, t *task, err error) {
 	err = s.db.Read(ctx, func(q db.Query) error {
 		r, t, err = s.session(ctx, q, id)
@@ -249,8 +242,8 @@ func (s *Server) open(ctx context.Context, id rsp.TransactionID) (r *session, t 
 	return r, t, err
 }
 
-// authenticate relays ESipa.AuthenticateClient. What the eUICC signed goes on
-// octet for octet. SGP.32 v1.2, 5.14.2.
+// authenticate relays ESipa.AuthenticateClient of SGP.32. What the eUICC signed
+// goes on octet for octet.
 func (s *Server) authenticate(ctx context.Context, q *iot.AuthenticateClientRequest) (*iot.AuthenticateClientResponse, error) {
 	refuse := func(number int64) (*iot.AuthenticateClientResponse, error) {
 		return &iot.AuthenticateClientResponse{Refused: iot.Refused{Error: number}}, nil
@@ -301,7 +294,7 @@ func (s *Server) authenticate(ctx context.Context, q *iot.AuthenticateClientRequ
 		TransactionID: q.TransactionID, AuthenticateServerResponse: response,
 	}, func(p *rsp.AuthenticateClientResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
-		refused, err := s.refusedBy(ctx, r.task, r.address, tagAuthenticate, err)
+		refused, err := s.refusedBy(ctx, r.task, r.address, rsp.TagAuthenticateClient, err)
 		return &iot.AuthenticateClientResponse{Refused: refused}, err
 	}
 	out := &iot.AuthenticateClientResponse{
@@ -343,7 +336,7 @@ func (s *Server) offered(ctx context.Context, t *task, out *iot.AuthenticateClie
 	return nil
 }
 
-// getPackage relays ESipa.GetBoundProfilePackage. SGP.32 v1.2, 5.14.3.
+// getPackage relays ESipa.GetBoundProfilePackage of SGP.32.
 func (s *Server) getPackage(ctx context.Context, q *iot.GetBoundProfilePackageRequest) (*iot.GetBoundProfilePackageResponse, error) {
 	r, _, err := s.open(ctx, q.TransactionID)
 	if err != nil {
@@ -363,14 +356,13 @@ func (s *Server) getPackage(ctx context.Context, q *iot.GetBoundProfilePackageRe
 		TransactionID: q.TransactionID, PrepareDownloadResponse: response,
 	}, func(p *rsp.GetBoundProfilePackageResponse) rsp.ResponseHeader { return p.Header })
 	if err != nil {
-		refused, err := s.refusedBy(ctx, r.task, r.address, tagGetPackage, err)
+		refused, err := s.refusedBy(ctx, r.task, r.address, rsp.TagGetBoundProfilePackage, err)
 		return &iot.GetBoundProfilePackageResponse{Refused: refused}, err
 	}
 	return &iot.GetBoundProfilePackageResponse{TransactionID: q.TransactionID, BoundProfilePackage: answer.BoundProfilePackage}, nil
 }
 
-// cancelSession relays ESipa.CancelSession, also where the task is over.
-// SGP.32 v1.2, 5.14.4.
+// cancelSession relays ESipa.CancelSession of SGP.32, also where the task is over.
 func (s *Server) cancelSession(ctx context.Context, q *iot.CancelSessionRequest) (*iot.CancelSessionResponse, error) {
 	var r *session
 	err := s.db.Read(ctx, func(d db.Query) (err error) {

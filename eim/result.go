@@ -28,9 +28,9 @@ type claim struct {
 
 func (c *claim) acknowledge(sequence int64) { c.acks = append(c.acks, sequence) }
 
-// provide takes ESipa.ProvideEimPackageResult. What is not believed changes
-// nothing and is acknowledged to nobody. The error is trouble of ours, after
-// which the IPA is to come again. SGP.32 v1.2, 5.14.6.
+// provide takes ESipa.ProvideEimPackageResult of SGP.32. What is not believed
+// changes nothing and is acknowledged to nobody. The error is trouble of ours,
+// after which the IPA is to come again.
 func (s *Server) provide(ctx context.Context, q *iot.ProvideEimPackageResult) (*iot.ProvideEimPackageResultResponse, error) {
 	var c *claim
 	err := s.db.Write(ctx, func(tx *db.Tx) error {
@@ -67,27 +67,28 @@ func (s *Server) take(ctx context.Context, tx *db.Tx, c *claim, q *iot.ProvideEi
 // transaction to belong to it. The task is nil where there is none; the eUICC is
 // nil where c.code says why.
 func (s *Server) place(ctx context.Context, tx *db.Tx, c *claim, transaction []byte, fits func(octets []byte, counter int64) bool) (*euicc, *task, *underWay, error) {
-	t, err := s.taskByTransaction(ctx, tx, transaction)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if t != nil && c.eid == "" {
-		c.eid = t.eid
-	}
 	if c.eid == "" {
-		c.code = eidMissing
-		return nil, nil, nil, nil
+		t, err := s.taskByTransaction(ctx, tx, transaction)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if t == nil {
+			c.code = iot.EimMissingEID
+			return nil, nil, nil, nil
+		}
+		c.eid = t.eid
 	}
 	e, err := lock(ctx, tx, c.eid)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if e == nil {
-		c.code = eidUnknown
+		c.code = iot.EimEIDNotFound
 		return nil, nil, nil, nil
 	}
-	if t != nil && t.eid != c.eid {
-		return e, nil, nil, nil
+	t, err := s.taskByTransaction(ctx, tx, transaction)
+	if err != nil || t != nil && t.eid != c.eid {
+		return e, nil, nil, err
 	}
 	w := &underWay{}
 	err = tx.QueryRowContext(ctx, `select task, phase, counter, octets from eim_package where eid = $1`, string(c.eid)).
@@ -99,12 +100,9 @@ func (s *Server) place(ctx context.Context, tx *db.Tx, c *claim, transaction []b
 		return nil, nil, nil, fmt.Errorf("read package under way: %w", err)
 	}
 	if t == nil && w != nil && len(transaction) == 0 && fits(w.octets, w.counter) {
-		t, err = s.readTask(ctx, tx, `id = $1`, w.task)
-	} else if t != nil { // read before the lock: it may have moved
-		t, err = s.readTask(ctx, tx, `id = $1`, t.id)
-	}
-	if err != nil {
-		return nil, nil, nil, err
+		if t, err = s.readTask(ctx, tx, `id = $1`, w.task); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	if w != nil && (t == nil || w.task != t.id) {
 		w = nil
@@ -202,8 +200,8 @@ func (s *Server) takePackage(ctx context.Context, tx *db.Tx, c *claim, der []byt
 	return s.apply(ctx, tx, e, t, result, v)
 }
 
-// mostDoubted is how many results that nobody can believe a package of the eIM's own
-// making is kept under way for.
+// mostDoubted is how many results that nobody can believe a package of the
+// eIM's own making is kept under way for.
 const mostDoubted = 3
 
 // doubt notes why an eUICC was not believed, for those who will wonder why their
@@ -227,10 +225,7 @@ func (s *Server) doubt(ctx context.Context, tx *db.Tx, e *euicc, t *task, why st
 
 // setTrouble notes why an eUICC is not believed; "" ends the doubt in it.
 func (s *Server) setTrouble(ctx context.Context, tx *db.Tx, e *euicc, why string) error {
-	if len(why) > 1000 {
-		why = why[:1000]
-	}
-	if why == e.trouble {
+	if why = db.Text(why, maxMessage); why == e.trouble {
 		return nil
 	}
 	if _, err := tx.ExecContext(ctx, `update eim_euicc set trouble = $2 where eid = $1`, string(e.eid), why); err != nil {
@@ -496,9 +491,9 @@ func (s *Server) takeError(ctx context.Context, tx *db.Tx, c *claim, q *iot.Resu
 	}
 	message := fmt.Sprintf("the IPA reports error %d", q.Code)
 	switch q.Code {
-	case 1:
+	case iot.ResultInvalidFormat:
 		message = "the IPA does not understand the package"
-	case 2:
+	case iot.ResultUnknownPackage:
 		message = "the IPA does not know this kind of package"
 	}
 	v := &evidence{kind: evidenceError, octets: iot.AppendASN1Request(nil, &iot.ProvideEimPackageResult{EID: c.eid, Error: q}), witness: ByIPA}

@@ -2,7 +2,6 @@ package eim
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -71,13 +70,4 @@ func guarded(a action, set string) string {
 		set = ", " + set
 	}
 	return fmt.Sprintf(`update eim_task set stage = $1%s where id = $2 and stage in (%s)`, set, strings.Join(quoted, ", "))
-}
-
-// after returns the stage that follows s, or false when a cannot happen there.
-func (s Stage) after(a action) (Stage, bool) {
-	m, ok := moves[a]
-	if !ok || !slices.Contains(m.From, s) {
-		return "", false
-	}
-	return m.To, true
 }

@@ -1,7 +1,9 @@
 package eim
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -73,21 +75,22 @@ func (s *Server) flush(ctx context.Context) error {
 }
 
 func (s *Server) flushChunk(ctx context.Context, chunk []ident.EID, list map[ident.EID]sighting) error {
-	sightings := make([]Sighting, len(chunk))
+	sightings, rows := make([]Sighting, len(chunk)), make([][]any, len(chunk))
 	for i, eid := range chunk {
-		sightings[i] = Sighting{EID: eid, At: db.Time(list[eid].at), Address: list[eid].address}
+		seen := list[eid]
+		sightings[i] = Sighting{EID: eid, At: db.Time(seen.at), Address: seen.address}
+		rows[i] = []any{string(eid), seen.at, seen.address}
 	}
 	err := s.db.Write(ctx, func(tx *db.Tx) error {
-		for _, eid := range chunk {
-			if _, err := tx.ExecContext(ctx, `update eim_euicc set seen_at = $2, seen_from = $3 where eid = $1 and seen_at < $2`,
-				string(eid), list[eid].at, list[eid].address); err != nil {
-				return fmt.Errorf("note that %s has polled: %w", eid, err)
-			}
-		}
-		return nil
-	})
-	if err != nil || s.cfg.Seen == nil {
+		_, err := tx.ExecMany(ctx, `update eim_euicc set seen_at = v.column2, seen_from = v.column3
+			from (values {text, bigint, text}) v where eid = v.column1 and seen_at < v.column2`, nil, rows)
 		return err
+	})
+	if err != nil {
+		return fmt.Errorf("update eUICCs: %w", err)
+	}
+	if s.cfg.Seen == nil {
+		return nil
 	}
 	return s.cfg.Seen(ctx, sightings)
 }
@@ -95,24 +98,35 @@ func (s *Server) flushChunk(ctx context.Context, chunk []ident.EID, list map[ide
 // sweepChunk is how many tasks are looked for at a time.
 const sweepChunk = 200
 
-// sweep ends tasks whose time is over, each in a transaction of its own.
+// sweep ends tasks whose time is over, each in a transaction of its own. One that
+// cannot be ended does not keep the others from it.
 func (s *Server) sweep(ctx context.Context) error {
-	for {
-		type due struct {
-			id  string
-			eid ident.EID
+	type due struct {
+		id    string
+		eid   ident.EID
+		until int64
+	}
+	var last due
+	var failed error // the first, and how many there were
+	failures := 0
+	ended := func() error {
+		if failures > 1 {
+			return fmt.Errorf("%d tasks cannot be ended, the first: %w", failures, failed)
 		}
+		return failed
+	}
+	for now := s.now(); ; {
 		var list []due
 		err := s.db.Read(ctx, func(q db.Query) (err error) {
 			list, err = db.All(ctx, q, func(r db.Row) (d due, err error) {
-				err = r.Scan(&d.id, &d.eid)
+				err = r.Scan(&d.id, &d.eid, &d.until)
 				return d, err
-			}, fmt.Sprintf(`select id, eid from eim_task where stage in ('queued', 'sent') and until_at <= $1
-				order by until_at limit %d`, sweepChunk), s.now())
+			}, fmt.Sprintf(`select id, eid, until_at from eim_task where stage in ('queued', 'sent') and until_at <= $1
+				and (until_at, id) > ($2, $3) order by until_at, id limit %d`, sweepChunk), now, last.until, last.id)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("look for tasks whose time is over: %w", err)
+			return errors.Join(ended(), fmt.Errorf("look for tasks whose time is over: %w", err))
 		}
 		for _, d := range list {
 			err := s.db.Write(ctx, func(tx *db.Tx) error {
@@ -130,11 +144,13 @@ func (s *Server) sweep(ctx context.Context) error {
 				return s.timeOut(ctx, tx, e, t)
 			})
 			if err != nil {
-				return err
+				failures++
+				failed = cmp.Or(failed, fmt.Errorf("end task %s: %w", d.id, err))
 			}
+			last = d
 		}
-		if len(list) < sweepChunk {
-			return nil
+		if len(list) < sweepChunk || ctx.Err() != nil {
+			return ended()
 		}
 	}
 }

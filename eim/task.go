@@ -98,8 +98,8 @@ func (t *Task) check() error {
 			}
 		}
 	case AddEIM, UpdateEIM, DeleteEIM:
-		if t.EIM == nil || t.EIM.ID == "" || len(t.EIM.ID) > 128 {
-			return fault.Field("EIM", "%s needs an eIM with an identifier of 1 to 128 characters", t.Kind)
+		if t.EIM == nil || t.EIM.ID == "" || len(t.EIM.ID) > iot.MaxEimID {
+			return fault.Field("EIM", "%s needs an eIM with an identifier of 1 to %d characters", t.Kind, iot.MaxEimID)
 		}
 	case List, GetRAT, Immediate, UnsetFallback, ListEIM, Data:
 	default:
@@ -222,10 +222,10 @@ func (s *Server) insert(ctx context.Context, tx *db.Tx, t *task) error {
 		return fmt.Errorf("encode task %s: %w", t.id, err)
 	}
 	now := s.now()
-	_, err = tx.ExecContext(ctx, `insert into eim_task (id, eid, kind, stage, urgency, position, own, iccid, spec, due_at, until_at, created_at)
-		values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do nothing`,
+	_, err = tx.ExecContext(ctx, `insert into eim_task (id, eid, kind, stage, urgency, position, own, iccid, spec, attempt, due_at, until_at, created_at)
+		values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (id) do nothing`,
 		t.id, string(t.eid), string(t.kind), t.urgency, s.numbers.after(now), t.own, string(t.iccid),
-		s.db.Seal("eim_task/"+t.id, encoded), t.due, t.until, now)
+		s.db.Seal("eim_task/"+t.id, encoded), t.attempt, t.due, t.until, now)
 	if err != nil {
 		return fmt.Errorf("store task %s: %w", t.id, err)
 	}

@@ -398,7 +398,7 @@ func (v *device) run() {
 	for range 100 {
 		p := v.poll()
 		if p.Error != 0 {
-			if p.Error != nothingToDo {
+			if p.Error != iot.EimNoPackage {
 				v.w.t.Fatalf("poll: error %d", p.Error)
 			}
 			return

@@ -68,7 +68,7 @@ func (s *state) configurations(id string) []iot.EimConfiguration {
 	return list
 }
 
-// eimConfigurations: SGP.32 v1.2, 5.9.18.
+// eimConfigurations is ES10b.GetEimConfigurationData of SGP.32.
 func (c *Card) eimConfigurations(data []byte) ([]byte, error) {
 	id, err := iot.ParseGetEimConfiguration(data)
 	if err != nil {
@@ -136,7 +136,8 @@ func (cfg *Config) judgeAll(list []iot.EimConfiguration) int64 {
 	return rsp.ResultOK
 }
 
-// addInitialEim: SGP.32 v1.2, 5.9.4. Anybody may do it, as long as there is no eIM.
+// addInitialEim is ES10b.AddInitialEim of SGP.32. Anybody may do it, as long as
+// there is no eIM.
 func (c *Card) addInitialEim(data []byte) ([]byte, error) {
 	list, err := iot.ParseAddInitialEim(data)
 	if err != nil {

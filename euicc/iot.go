@@ -99,7 +99,7 @@ func (cfg *Config) defaultTags() []tlv.Tag {
 	return defaultTags
 }
 
-// getCerts: SGP.32 v1.2, 5.9.6. The key identifier may be cut short.
+// getCerts is ES10b.GetCerts of SGP.32. The key identifier may be cut short.
 func (c *Card) getCerts(data []byte) ([]byte, error) {
 	ci, err := iot.ParseGetCerts(data)
 	if err != nil {
@@ -113,13 +113,13 @@ func (c *Card) getCerts(data []byte) ([]byte, error) {
 	return (&iot.Certs{Error: 1}).Append(nil), nil
 }
 
-// connectivityParameters: SGP.32 v1.2, 5.9.24. No profile has any: they are loaded
-// over the air, which this card does not take.
+// connectivityParameters is ES10b.GetConnectivityParameters of SGP.32. No profile
+// has any: they are loaded over the air, which this card does not take.
 func (c *Card) connectivityParameters([]byte) ([]byte, error) {
 	return rsp.AppendListError(nil, iot.TagConnectivityParameters, 1), nil
 }
 
-// setDefaultDPIoT: SGP.32 v1.2, 5.9.25.
+// setDefaultDPIoT is ES10b.SetDefaultDpAddress of SGP.32.
 func (c *Card) setDefaultDPIoT(data []byte) ([]byte, error) {
 	address, err := iot.ParseSetDefaultDP(data)
 	if err != nil {
@@ -140,12 +140,12 @@ func (s *state) setDefaultDP(address string) int64 {
 	return rsp.ResultOK
 }
 
-// activateIPAe: SGP.32 v1.2, 5.9.1. There is no IPA in the chip.
+// activateIPAe answers the activation of an IPAe. There is no IPA in the chip.
 func (c *Card) activateIPAe([]byte) ([]byte, error) {
 	return rsp.AppendResult(nil, iot.TagIPAeActivation, 1), nil
 }
 
-// retrieveResults: SGP.32 v1.2, 5.9.12.
+// retrieveResults is ES10b.RetrieveNotificationsList of SGP.32, for results.
 func (c *Card) retrieveResults() ([]byte, error) {
 	var list [][]byte
 	for _, r := range c.state.Results {
@@ -154,7 +154,7 @@ func (c *Card) retrieveResults() ([]byte, error) {
 	return iot.AppendResults(nil, list), nil
 }
 
-// memoryResetIoT: SGP.32 v1.2, 5.9.11. It knows no policy rules.
+// memoryResetIoT is ES10b.eUICCMemoryReset of SGP.32. It knows no policy rules.
 func (c *Card) memoryResetIoT(data []byte) ([]byte, error) {
 	options, err := iot.ParseMemoryReset(data)
 	if err != nil {

@@ -28,7 +28,7 @@ func newEim(id string) *eim { return &eim{id: id, key: must(pki.GenerateKey(pki.
 func (e *eim) config() *iot.EimConfiguration {
 	return &iot.EimConfiguration{
 		ID: e.id, FQDN: e.id, IDType: iot.EimIDFQDN, PublicKey: must(pki.PublicKeyOf(e.key)).Info(),
-		Protocols: uint64(iot.RetrieveHTTPS),
+		Protocols: iot.RetrieveHTTPS,
 	}
 }
 

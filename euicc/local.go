@@ -11,8 +11,8 @@ import (
 )
 
 // Changes of profiles that the IPA asks for without an eIM: going back when a
-// package cut the device off, immediate enabling, fallback and emergency. SGP.32
-// v1.2, 5.9.
+// package cut the device off, immediate enabling, fallback and emergency (ES10b
+// of SGP.32).
 
 // enabledICCID returns the number of the enabled profile, empty without one.
 func enabledICCID(s *state) ident.ICCID {
@@ -41,8 +41,9 @@ func (c *Card) local(data []byte, tag tlv.Tag, do func(s *state) (int64, error))
 	return rsp.AppendResult(nil, tag, result), nil
 }
 
-// rollBack: SGP.32 v1.2, 5.9.16. The result that could not be delivered gives way
-// to one that says what the eIM has to know: that the change was taken back.
+// rollBack is ES10b.ProfileRollback of SGP.32. The result that could not be
+// delivered gives way to one that says what the eIM has to know: that the change
+// was taken back.
 func (c *Card) rollBack(data []byte) ([]byte, error) {
 	refresh, err := iot.ParseRefresh(data, iot.TagProfileRollback)
 	if err != nil {
@@ -104,7 +105,8 @@ func (c *Card) takeBack(s *state, r *rollback) ([]byte, error) {
 	return answer, nil
 }
 
-// configureImmediate: SGP.32 v1.2, 5.9.17. Once there is an eIM it is for it to say.
+// configureImmediate is ES10b.ConfigureImmediateProfileEnabling of SGP.32. Once
+// there is an eIM it is for it to say.
 func (c *Card) configureImmediate(data []byte) ([]byte, error) {
 	i, err := iot.ParseConfigureImmediate(data)
 	if err != nil {
@@ -126,8 +128,8 @@ func (c *Card) configureImmediate(data []byte) ([]byte, error) {
 	return rsp.AppendResult(nil, iot.TagConfigureImmediate, rsp.ResultOK), nil
 }
 
-// immediateEnable: SGP.32 v1.2, 5.9.15. It is for the profile that has just been
-// installed, from an SM-DP+ that the configuration names.
+// immediateEnable is ES10b.ImmediateEnable of SGP.32. It is for the profile
+// that has just been installed, from an SM-DP+ that the configuration names.
 func (c *Card) immediateEnable(data []byte) ([]byte, error) {
 	return c.local(data, iot.TagImmediateEnable, func(s *state) (int64, error) {
 		i, f := s.Immediate, c.fresh
@@ -179,7 +181,7 @@ func (s *state) dropFallback() int64 {
 	return rsp.ResultOK
 }
 
-// executeFallback: SGP.32 v1.2, 5.9.20.
+// executeFallback is ES10b.ExecuteFallbackMechanism of SGP.32.
 func (c *Card) executeFallback(data []byte) ([]byte, error) {
 	return c.local(data, iot.TagExecuteFallback, func(s *state) (int64, error) {
 		p, present := s.byICCID(s.Fallback), s.enabled()
@@ -201,7 +203,7 @@ func (c *Card) executeFallback(data []byte) ([]byte, error) {
 	})
 }
 
-// returnFromFallback: SGP.32 v1.2, 5.9.21.
+// returnFromFallback is ES10b.ReturnFromFallback of SGP.32.
 func (c *Card) returnFromFallback(data []byte) ([]byte, error) {
 	return c.local(data, iot.TagReturnFromFallback, func(s *state) (int64, error) {
 		p := s.byICCID(s.BeforeFallback)
@@ -216,7 +218,8 @@ func (c *Card) returnFromFallback(data []byte) ([]byte, error) {
 	})
 }
 
-// enableEmergency: SGP.32 v1.2, 5.9.22. No policy rule stands in its way.
+// enableEmergency is ES10b.EnableEmergencyProfile of SGP.32. No policy rule
+// stands in its way.
 func (c *Card) enableEmergency(data []byte) ([]byte, error) {
 	return c.local(data, iot.TagEnableEmergency, func(s *state) (int64, error) {
 		p, present := s.find((*profile).isEmergency), s.enabled()
@@ -234,7 +237,8 @@ func (c *Card) enableEmergency(data []byte) ([]byte, error) {
 	})
 }
 
-// disableEmergency: SGP.32 v1.2, 5.9.23. The profile from before comes back.
+// disableEmergency is ES10b.DisableEmergencyProfile of SGP.32. The profile from
+// before comes back.
 func (c *Card) disableEmergency(data []byte) ([]byte, error) {
 	return c.local(data, iot.TagDisableEmergency, func(s *state) (int64, error) {
 		if !s.emergency() {

@@ -16,8 +16,8 @@ const (
 	maxResults = 64       // results that wait; the oldest gives way
 )
 
-// takePackage: SGP.32 v1.2, 5.9.2 and 2.11.1.1. The checks are in their order; what
-// is refused before the signature has been verified is refused without one.
+// takePackage is ES10b.LoadEuiccPackage of SGP.32. The checks are in their order;
+// what is refused before the signature has been verified is refused without one.
 func (c *Card) takePackage(data []byte) ([]byte, error) {
 	id, transaction, err := iot.ReadPackageHeader(data)
 	if err != nil {

@@ -16,6 +16,7 @@ var Schema = &query.Schema{
 		{Name: "kind", SQL: "kind", Folded: "kind"}, // small letters by agreement
 		{Name: "subject", SQL: "subject"},
 		{Name: "start_time", Kind: query.Time, SQL: "at"},
+		{Name: "end_time", Kind: query.Time, SQL: "at"},
 	},
 }
 

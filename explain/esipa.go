@@ -5,7 +5,7 @@ var eimUndefined = row{127, "undefined error", "The eIM gave no reason.", Admin,
 
 // esipaFunctions are functions of an eIM that answer with a number.
 var esipaFunctions = []es10Function{
-	{"eim-initiate", "InitiateAuthentication", nil, "SGP.32 v1.2, 5.14.1", false, []row{
+	{"eim-initiate", "InitiateAuthentication", nil, "SGP.32 v1.2, ESipa.InitiateAuthentication", false, []row{
 		{1, "address not valid", "The SM-DP+ does not have the address.", Operator, "Compare the activation code with the one from the SM-DP+.", ""},
 		{2, "eUICC too old", "The SM-DP+ does not support the version of the eUICC.", Admin, "Use another SM-DP+ for this eUICC.", ""},
 		{3, "no common CI", "SM-DP+ and eUICC have no CI in common.", Admin, "Give the SM-DP+ a certificate of a CI that the eUICC knows.", ""},
@@ -13,7 +13,7 @@ var esipaFunctions = []es10Function{
 		{51, "another OID", "The SM-DP+ has another object identifier than the activation code says.", Operator, "Compare the OID in the activation code with that of the SM-DP+.", ""},
 		{52, "order unknown", "The eIM does not know the download that the IPA speaks of.", Operator, "Order the download again.", ""},
 	}},
-	{"eim-authenticate", "AuthenticateClient", nil, "SGP.32 v1.2, 5.14.2", false, []row{
+	{"eim-authenticate", "AuthenticateClient", nil, "SGP.32 v1.2, ESipa.AuthenticateClient", false, []row{
 		{6, "matching ID refused", "The SM-DP+ does not know the matching identifier, or it was used.", Operator, "Order again and use the new activation code.", ""},
 		{7, "another EID", "The order at the SM-DP+ is for another eUICC.", Operator, "Order for this EID.", ""},
 		{8, "no profile fits", "The SM-DP+ has no profile for this eUICC or device.", Operator, "Order a profile that fits.", ""},
@@ -21,7 +21,7 @@ var esipaFunctions = []es10Function{
 		{11, "not enough memory", "The eUICC has not enough free memory.", User, "Delete a profile that is no longer used.", ""},
 		{50, "policy rules not allowed", "The eIM does not allow the policy rules of the profile.", Operator, "Order a profile without the rules.", ""},
 	}},
-	{"eim-get-profile", "GetBoundProfilePackage", nil, "SGP.32 v1.2, 5.14.3", false, []row{
+	{"eim-get-profile", "GetBoundProfilePackage", nil, "SGP.32 v1.2, ESipa.GetBoundProfilePackage", false, []row{
 		{2, "confirmation code missing", "The SM-DP+ wants a confirmation code, and there is none.", Operator, "Give the code with the order.", ""},
 		{3, "confirmation code wrong", "The SM-DP+ refused the confirmation code.", Operator, "Compare the code with the one from the operator.", ""},
 		{4, "too many wrong codes", "The SM-DP+ has ended the order.", Operator, "Order again.", ""},

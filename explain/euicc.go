@@ -191,9 +191,9 @@ var rspFunctions = []es10Function{
 		{1, "address refused", "The ASN.1 form of status code 8.8.1/3.8: the address is another server's.", Admin, "See 8.8.1/3.8.", ""},
 		{2, "version not supported", "The ASN.1 form of status code 8.8.3/3.1: the server does not serve this version of eUICC.", EUICCMaker, "See 8.8.3/3.1.", ""},
 		{3, "no common CI", "The ASN.1 form of status codes 8.8.2/3.1 and 8.8.4/3.7: server and eUICC have no CI in common.", Admin, "See 8.8.2/3.1.", ""},
-		{50, "another SM-DP+", "The IPA wants another SM-DP+ than the one of its order.", DeviceMaker, "Use the address of the trigger.", "SGP.32 v1.2, 5.14.1"},
-		{51, "another OID", "The OID of the SM-DP+ is not the one in the activation code.", Operator, "Compare the OID in the activation code with that of the SM-DP+ (godwit pki show).", "SGP.32 v1.2, 5.14.1"},
-		{52, "order unknown", "The eIM does not know the eimTransactionId: its order is over, or another eIM's.", DeviceMaker, "Poll again, and use the identifier of the trigger.", "SGP.32 v1.2, 5.14.1"},
+		{50, "another SM-DP+", "The IPA wants another SM-DP+ than the one of its order.", DeviceMaker, "Use the address of the trigger.", "SGP.32 v1.2, ESipa.InitiateAuthentication"},
+		{51, "another OID", "The OID of the SM-DP+ is not the one in the activation code.", Operator, "Compare the OID in the activation code with that of the SM-DP+ (godwit pki show).", "SGP.32 v1.2, ESipa.InitiateAuthentication"},
+		{52, "order unknown", "The eIM does not know the eimTransactionId: its order is over, or another eIM's.", DeviceMaker, "Poll again, and use the identifier of the trigger.", "SGP.32 v1.2, ESipa.InitiateAuthentication"},
 	}},
 	{"es9 authenticate", "AuthenticateClient", nil, clauseAuthenticate, false, []row{
 		{1, "EUM certificate invalid", "The ASN.1 form of status code 8.1.2/6.1.", EUICCMaker, "See 8.1.2/6.1.", ""},
@@ -207,8 +207,8 @@ var rspFunctions = []es10Function{
 		{9, "CI unknown", "The ASN.1 form of status code 8.11.1/3.9.", Admin, "See 8.11.1/3.9.", ""},
 		{10, "unknown transaction", "The ASN.1 form of status code 8.10.1/3.9.", DeviceMaker, "See 8.10.1/3.9.", ""},
 		{11, "not enough memory", "The ASN.1 form of status code 8.1/4.8.", User, "See 8.1/4.8.", ""},
-		{50, "policy rules not allowed", "The device does not allow this operator to install a profile with these policy rules.", Operator, "Order a profile without the rules.", "SGP.32 v1.2, 5.14.2"},
-		{56, "event unknown", "The SM-DS does not know the event.", Operator, "Poll again; the event may have been fetched before.", "SGP.32 v1.2, 5.14.2"},
+		{50, "policy rules not allowed", "The device does not allow this operator to install a profile with these policy rules.", Operator, "Order a profile without the rules.", "SGP.32 v1.2, ESipa.AuthenticateClient"},
+		{56, "event unknown", "The SM-DS does not know the event.", Operator, "Poll again; the event may have been fetched before.", "SGP.32 v1.2, ESipa.AuthenticateClient"},
 	}},
 	{"es9 package", "GetBoundProfilePackage", nil, clauseGetBPP, false, []row{
 		{1, "eUICC signature invalid", "The ASN.1 form of status code 8.1/6.1.", DeviceMaker, "See 8.1/6.1.", ""},
@@ -218,7 +218,7 @@ var rspFunctions = []es10Function{
 		{5, "profile cannot be bound again", "The ASN.1 form of status code 8.2/3.7.", Operator, "See 8.2/3.7.", ""},
 		{6, "order expired", "The ASN.1 form of status code 8.8.5/4.10.", Operator, "See 8.8.5/4.10.", ""},
 		{95, "unknown transaction", "The ASN.1 form of status code 8.10.1/3.9.", DeviceMaker, "See 8.10.1/3.9.", ""},
-		{50, "metadata differs", "The metadata in the package is not what was offered before.", Admin, "The SM-DP+ changed the metadata between the two steps. Order again.", "SGP.32 v1.2, 5.14.3"},
+		{50, "metadata differs", "The metadata in the package is not what was offered before.", Admin, "The SM-DP+ changed the metadata between the two steps. Order again.", "SGP.32 v1.2, ESipa.GetBoundProfilePackage"},
 	}},
 	{"es9 cancel", "CancelSession (ES9+)", nil, clauseCancelSession, false, []row{
 		{1, "unknown transaction", "The ASN.1 form of status code 8.10.1/3.9.", DeviceMaker, "See 8.10.1/3.9.", ""},

@@ -2,8 +2,8 @@ package explain
 
 // Clauses of SGP.32.
 const (
-	clauseEim         = "SGP.32 v1.2, 5.14.5"
-	clauseEimResult   = "SGP.32 v1.2, 5.14.6"
+	clauseEim         = "SGP.32 v1.2, ESipa.GetEimPackage"
+	clauseEimResult   = "SGP.32 v1.2, ESipa.ProvideEimPackageResult"
 	clausePackage     = "SGP.32 v1.2, 2.11.2.1"
 	clauseAssociation = "SGP.32 v1.2, 3.5.1"
 	clauseIoT         = "SGP.32 v1.2, 5.9"

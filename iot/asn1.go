@@ -18,14 +18,6 @@ const (
 	Protocol  = "gsma/rsp/v2.1.0"
 )
 
-// Tags of the relayed functions.
-const (
-	tagInitiate     tlv.Tag = 0xBF39
-	tagGetPackage   tlv.Tag = 0xBF3A
-	tagAuthenticate tlv.Tag = 0xBF3B
-	tagNotification tlv.Tag = 0xBF3D
-)
-
 // ParseASN1Request reads a request of an IPA. The result is a pointer to one of
 // the request types: [GetEimPackageRequest], [ProvideEimPackageResult],
 // [HandleNotification], [InitiateAuthenticationRequest],
@@ -49,17 +41,17 @@ func readRequest(e tlv.Element) (any, error) {
 		return some(readGetEimPackageRequest(e))
 	case TagProvideResult:
 		return some(readProvideEimPackageResult(e))
-	case tagNotification:
+	case rsp.TagHandleNotification:
 		return some(readHandleNotification(e))
-	case tagInitiate:
+	case rsp.TagInitiateAuthentication:
 		return some(readInitiateRequest(e))
-	case tagAuthenticate:
+	case rsp.TagAuthenticateClient:
 		id, raw, err := memberRequest(e, rsp.TagAuthenticateServer)
 		if err != nil {
 			return nil, err
 		}
 		return &AuthenticateClientRequest{id, raw}, nil
-	case tagGetPackage:
+	case rsp.TagGetBoundProfilePackage:
 		id, raw, err := memberRequest(e, rsp.TagPrepareDownload)
 		if err != nil {
 			return nil, err
@@ -86,9 +78,9 @@ func AppendASN1Request(dst []byte, q any) []byte {
 	case interface{ appendASN1([]byte) []byte }:
 		return q.appendASN1(dst)
 	case *AuthenticateClientRequest:
-		return appendMemberRequest(dst, tagAuthenticate, q.TransactionID, q.AuthenticateServerResponse)
+		return appendMemberRequest(dst, rsp.TagAuthenticateClient, q.TransactionID, q.AuthenticateServerResponse)
 	case *GetBoundProfilePackageRequest:
-		return appendMemberRequest(dst, tagGetPackage, q.TransactionID, q.PrepareDownloadResponse)
+		return appendMemberRequest(dst, rsp.TagGetBoundProfilePackage, q.TransactionID, q.PrepareDownloadResponse)
 	}
 	panic(fmt.Sprintf("iot: no ESipa request is a %T", q))
 }
@@ -100,15 +92,15 @@ func AppendASN1Response(dst []byte, p any) []byte {
 	case interface{ appendASN1([]byte) []byte }:
 		return p.appendASN1(dst)
 	case *InitiateAuthenticationResponse:
-		return appendRelayed(dst, tagInitiate, 0x81, &p.Refused, 0xA0, p.appendOK)
+		return appendRelayed(dst, rsp.TagInitiateAuthentication, 0x81, &p.Refused, 0xA0, p.appendOK)
 	case *AuthenticateClientResponse:
 		arm := tlv.Tag(0xA0)
 		if p.SMDS {
 			arm = 0xA1
 		}
-		return appendRelayed(dst, tagAuthenticate, 0x82, &p.Refused, arm, p.appendOK)
+		return appendRelayed(dst, rsp.TagAuthenticateClient, 0x82, &p.Refused, arm, p.appendOK)
 	case *GetBoundProfilePackageResponse:
-		return appendRelayed(dst, tagGetPackage, 0x81, &p.Refused, 0xA0, p.appendOK)
+		return appendRelayed(dst, rsp.TagGetBoundProfilePackage, 0x81, &p.Refused, 0xA0, p.appendOK)
 	case *CancelSessionResponse:
 		return appendRelayed(dst, rsp.TagCancelSession, 0x81, &p.Refused, 0xA0, func(dst []byte) []byte { return dst })
 	}
@@ -161,13 +153,13 @@ func readResponse(e tlv.Element) (any, error) {
 	}
 	r := arm.Reader()
 	switch e.Tag {
-	case tagInitiate:
+	case rsp.TagInitiateAuthentication:
 		p := &InitiateAuthenticationResponse{Refused: f}
 		return some(p, readOK(&f, &r, p.readOK))
-	case tagAuthenticate:
+	case rsp.TagAuthenticateClient:
 		p := &AuthenticateClientResponse{Refused: f, SMDS: arm.Tag == 0xA1}
 		return some(p, readOK(&f, &r, p.readOK))
-	case tagGetPackage:
+	case rsp.TagGetBoundProfilePackage:
 		p := &GetBoundProfilePackageResponse{Refused: f}
 		return some(p, readOK(&f, &r, p.readOK))
 	case rsp.TagCancelSession:

@@ -138,7 +138,7 @@ const (
 // Capabilities are what an IPA says of itself.
 type Capabilities struct {
 	Features  Features
-	Protocols uint64 // a set of [Protocols], 0 when absent
+	Protocols Protocols // 0 when absent
 }
 
 // A DataResponse is the answer to a [DataRequest]. Fields that were not asked for
@@ -195,7 +195,7 @@ func (p *DataResponse) appendFields(dst []byte) []byte {
 		dst = tlv.AppendNested(dst, DataCapabilities, func(dst []byte) []byte {
 			dst = tlv.AppendBits(dst, 0x80, uint64(p.Capabilities.Features))
 			if p.Capabilities.Protocols != 0 {
-				dst = tlv.AppendBits(dst, 0x81, p.Capabilities.Protocols)
+				dst = tlv.AppendBits(dst, 0x81, uint64(p.Capabilities.Protocols))
 			}
 			return dst
 		})
@@ -336,7 +336,8 @@ func readCapabilities(e tlv.Element) (*Capabilities, error) {
 	}
 	c := &Capabilities{Features: Features(set)}
 	if protocols != nil {
-		c.Protocols, err = tlv.Bits(protocols)
+		set, err = tlv.Bits(protocols)
+		c.Protocols = Protocols(set)
 	}
 	return c, err
 }

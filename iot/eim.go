@@ -1,7 +1,9 @@
 package iot
 
 import (
+	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"godwit/pki"
 	"godwit/tlv"
@@ -30,17 +32,17 @@ const (
 // SGP.32 v1.2, 2.11.1.1. Of the two forms of a key at most one is set.
 type EimConfiguration struct {
 	ID             string
-	FQDN           string // empty when absent
-	IDType         int64  // [EimIDOID] and so on, 0 when absent
-	Counter        *int64 // where the eIM's counter begins
-	Token          *int64 // association token; -1 asks the eUICC to make one
-	PublicKey      []byte // of the signatures: SubjectPublicKeyInfo, DER
-	Certificate    []byte // of the signatures, DER
-	TLSPublicKey   []byte // SubjectPublicKeyInfo, DER
-	TLSCertificate []byte // the server's or its CA's, DER
-	Protocols      uint64 // a set of [Protocols]; the field is left out when it is 0
-	CI             []byte // key identifier of the CI under which the eUICC signs for this eIM
-	Indirect       bool   // profiles are downloaded through the eIM
+	FQDN           string    // empty when absent
+	IDType         int64     // [EimIDOID] and so on, 0 when absent
+	Counter        *int64    // where the eIM's counter begins
+	Token          *int64    // association token; -1 asks the eUICC to make one
+	PublicKey      []byte    // of the signatures: SubjectPublicKeyInfo, DER
+	Certificate    []byte    // of the signatures, DER
+	TLSPublicKey   []byte    // SubjectPublicKeyInfo, DER
+	TLSCertificate []byte    // the server's or its CA's, DER
+	Protocols      Protocols // left out when it is 0
+	CI             []byte    // key identifier of the CI under which the eUICC signs for this eIM
+	Indirect       bool      // profiles are downloaded through the eIM
 }
 
 // AskToken is the token with which an eIM asks the eUICC to make one.
@@ -80,7 +82,7 @@ func (c *EimConfiguration) append(dst []byte, tag tlv.Tag) []byte {
 		dst = appendKey(dst, 0xA5, c.PublicKey, c.Certificate)
 		dst = appendKey(dst, 0xA6, c.TLSPublicKey, c.TLSCertificate)
 		if c.Protocols != 0 {
-			dst = tlv.AppendBits(dst, 0x87, c.Protocols)
+			dst = tlv.AppendBits(dst, 0x87, uint64(c.Protocols))
 		}
 		if c.CI != nil {
 			dst = tlv.Append(dst, 0x88, c.CI)
@@ -147,6 +149,15 @@ func ParseEimConfiguration(der []byte) (*EimConfiguration, error) {
 	return readEimConfiguration(e)
 }
 
+// ReadEimConfiguration reads the configuration of an eIM as files carry it:
+// EimConfigurationData in DER, or that in base64 with blanks and line breaks.
+func ReadEimConfiguration(content []byte) (*EimConfiguration, error) {
+	if der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(content)), "")); err == nil {
+		content = der
+	}
+	return ParseEimConfiguration(content)
+}
+
 // readEimConfiguration reads the fields inside of e, whatever its tag: addEim and
 // updateEim replace the SEQUENCE by their own. Peers that keep it inside are
 // understood.
@@ -188,7 +199,9 @@ func (c *EimConfiguration) read(e tlv.Element) (err error) {
 	case 0xA6:
 		c.TLSPublicKey, c.TLSCertificate, err = readKey(e)
 	case 0x87:
-		c.Protocols, err = tlv.Bits(e.Value)
+		var set uint64
+		set, err = tlv.Bits(e.Value)
+		c.Protocols = Protocols(set)
 	case 0x88:
 		c.CI = e.Value
 	case 0x89:

@@ -319,7 +319,7 @@ func ParseResults(der []byte) ([][]byte, error) {
 // ResetOptions say what a memory reset takes away.
 type ResetOptions uint64
 
-// Options, by their bit. SGP.32 v1.2, 5.9.11.
+// Options of ES10b.eUICCMemoryReset of SGP.32, by their bit.
 const (
 	ResetOperational ResetOptions = 1 << iota
 	ResetFieldTest

@@ -17,8 +17,8 @@ var (
 	ErrInvalidEID = errors.New("the EID is not 32 decimal digits")
 )
 
-// Codes of an eIM that has no package to give (eimPackageError), or none to take.
-// SGP.32 v1.2, 5.14.5 and 5.14.6.
+// Codes of an eIM that has no package to give (eimPackageError of
+// ESipa.GetEimPackage), or none to take (ESipa.ProvideEimPackageResult).
 const (
 	EimNoPackage   int64 = 1
 	EimEIDNotFound int64 = 2

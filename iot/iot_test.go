@@ -263,7 +263,7 @@ func relayed() (requests, answers []any) {
 		},
 		&AuthenticateClientResponse{SMDPSigned2: odd, SMDPSignature2: signature, SMDPCertificate: unhex("3000")},
 		&AuthenticateClientResponse{TransactionID: testRun, SMDS: true, Trigger: unhex("BF5400")},
-		&AuthenticateClientResponse{Refused: Refuse(tagAuthenticate, rsp.Refuse(rsp.MatchingIDRefused, "no"))},
+		&AuthenticateClientResponse{Refused: Refuse(rsp.TagAuthenticateClient, rsp.Refuse(rsp.MatchingIDRefused, "no"))},
 		&GetBoundProfilePackageResponse{TransactionID: testRun, BoundProfilePackage: unhex("BF3603BF2300")},
 		&CancelSessionResponse{},
 		&CancelSessionResponse{Refuse(rsp.TagCancelSession, rsp.Refuse(rsp.TransactionUnknown, "no"))},

@@ -88,7 +88,7 @@ func MarshalJSONResponse(p any) []byte {
 			o.octets(nameAcknowledged, AppendAcknowledgements(nil, p.Acknowledged))
 		}
 	case *InitiateAuthenticationResponse:
-		if o.header(&p.Refused, tagInitiate) {
+		if o.header(&p.Refused, rsp.TagInitiateAuthentication) {
 			break
 		}
 		o.run(p.TransactionID).octets(nameSigned1, p.ServerSigned1).octets(nameSignature1, p.ServerSignature1)
@@ -97,7 +97,7 @@ func MarshalJSONResponse(p any) []byte {
 			o.values[nameMatchingID[0]] = *p.MatchingID
 		}
 	case *AuthenticateClientResponse:
-		if o.header(&p.Refused, tagAuthenticate) {
+		if o.header(&p.Refused, rsp.TagAuthenticateClient) {
 			break
 		}
 		o.run(p.TransactionID)
@@ -108,7 +108,7 @@ func MarshalJSONResponse(p any) []byte {
 		o.octets(nameMetadata, p.ProfileMetadata).octets(nameSigned2, p.SMDPSigned2).octets(nameSignature2, p.SMDPSignature2)
 		o.octets(nameBinding, p.SMDPCertificate).octets(nameHashedCode, p.HashedCode)
 	case *GetBoundProfilePackageResponse:
-		if !o.header(&p.Refused, tagGetPackage) {
+		if !o.header(&p.Refused, rsp.TagGetBoundProfilePackage) {
 			o.run(p.TransactionID).octets(nameBound, p.BoundProfilePackage)
 		}
 	case *CancelSessionResponse:
@@ -172,7 +172,7 @@ func (m *members) response(function string) (any, error) {
 		}
 		return p, nil
 	case rsp.FnInitiateAuthentication:
-		p := &InitiateAuthenticationResponse{Refused: m.refused(tagInitiate)}
+		p := &InitiateAuthenticationResponse{Refused: m.refused(rsp.TagInitiateAuthentication)}
 		if !p.failed() {
 			p.TransactionID = m.run(nameRun)
 			p.ServerSigned1, p.ServerSignature1 = m.needed(nameSigned1), m.needed(nameSignature1)
@@ -184,7 +184,7 @@ func (m *members) response(function string) (any, error) {
 		}
 		return p, nil
 	case rsp.FnAuthenticateClient:
-		p := &AuthenticateClientResponse{Refused: m.refused(tagAuthenticate)}
+		p := &AuthenticateClientResponse{Refused: m.refused(rsp.TagAuthenticateClient)}
 		if p.failed() {
 			return p, nil
 		}
@@ -200,7 +200,7 @@ func (m *members) response(function string) (any, error) {
 		}
 		return p, nil
 	case rsp.FnGetBoundProfilePackage:
-		p := &GetBoundProfilePackageResponse{Refused: m.refused(tagGetPackage)}
+		p := &GetBoundProfilePackageResponse{Refused: m.refused(rsp.TagGetBoundProfilePackage)}
 		if !p.failed() {
 			p.TransactionID, p.BoundProfilePackage = m.run(nameRun), m.needed(nameBound)
 		}

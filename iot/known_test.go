@@ -86,7 +86,7 @@ func writers() map[string]func() []byte {
 	}
 	config := EimConfiguration{
 		ID: "b", FQDN: "b.example.com", IDType: EimIDFQDN, Counter: new(int64(200)), Token: new(int64(AskToken)),
-		Protocols: uint64(RetrieveHTTPS | InjectHTTPS), CI: []byte{1, 2, 3, 4}, Indirect: true,
+		Protocols: RetrieveHTTPS | InjectHTTPS, CI: []byte{1, 2, 3, 4}, Indirect: true,
 	}
 	results := func(list ...OpResult) *PackageResult {
 		return &PackageResult{EimID: "e", Counter: 5, TransactionID: testOrder, Sequence: 130, Results: list}
@@ -132,7 +132,7 @@ func writers() map[string]func() []byte {
 		"data error": appended(&DataResponse{TransactionID: testOrder, Error: new(DataCINotFound)}),
 		"data response": appended(&DataResponse{
 			DefaultDP: new("d"), RootDS: new("s"), Token: new(int64(9)), TransactionID: testOrder,
-			Capabilities: &Capabilities{DirectDownload | IndirectDownload, uint64(RetrieveHTTPS)},
+			Capabilities: &Capabilities{DirectDownload | IndirectDownload, RetrieveHTTPS},
 		}),
 		"trigger code":    appended(&DownloadTrigger{ActivationCode: "1$dp.example.com$X", TransactionID: testOrder}),
 		"trigger default": appended(&DownloadTrigger{DefaultDP: true}),

@@ -8,8 +8,7 @@ import (
 )
 
 // The functions of ES9+ that an eIM relays. What SM-DP+ and eUICC signed are
-// whole elements in the octets in which they came: relay them as they are. SGP.32
-// v1.2, 5.14.1 to 5.14.4.
+// whole elements in the octets in which they came: relay them as they are.
 
 // An InitiateAuthenticationRequest opens a run: BF39.
 type InitiateAuthenticationRequest struct {
@@ -101,7 +100,7 @@ func readInitiateRequest(e tlv.Element) (*InitiateAuthenticationRequest, error) 
 }
 
 func (q *InitiateAuthenticationRequest) appendASN1(dst []byte) []byte {
-	return tlv.AppendNested(dst, tagInitiate, func(dst []byte) []byte {
+	return tlv.AppendNested(dst, rsp.TagInitiateAuthentication, func(dst []byte) []byte {
 		dst = tlv.Append(dst, 0x81, q.EUICCChallenge)
 		if q.SMDPAddress != "" {
 			dst = tlv.AppendString(dst, 0x83, q.SMDPAddress)
@@ -247,7 +246,7 @@ func readHandleNotification(e tlv.Element) (*HandleNotification, error) {
 }
 
 func (q *HandleNotification) appendASN1(dst []byte) []byte {
-	return tlv.AppendNested(dst, tagNotification, func(dst []byte) []byte {
+	return tlv.AppendNested(dst, rsp.TagHandleNotification, func(dst []byte) []byte {
 		if q.Result != nil {
 			return q.Result.appendASN1(dst)
 		}

@@ -99,7 +99,7 @@ func (s *sgp32) LoadPackage(der []byte) ([]byte, error) {
 	return answer, nil
 }
 
-// Results asks for the list of package results. SGP.32 v1.2, 5.9.11.
+// Results asks for the list of package results: ES10b.RetrieveNotificationsList.
 func (s *sgp32) Results() ([][]byte, error) {
 	return ask(s, "RetrieveNotificationsList", iot.AppendRetrieveResults(nil), iot.ParseResults)
 }
@@ -131,7 +131,7 @@ func removed(err error) error {
 	return err
 }
 
-// Certificates asks for the certificates. SGP.32 v1.2, 5.9.5.
+// Certificates asks for the certificates: ES10b.GetCerts of SGP.32.
 func (s *sgp32) Certificates(ci []byte) (eum, euicc []byte, err error) {
 	p, err := ask(s, "GetCerts", iot.AppendGetCerts(nil, ci), iot.ParseCerts)
 	if err != nil {
@@ -143,12 +143,13 @@ func (s *sgp32) Certificates(ci []byte) (eum, euicc []byte, err error) {
 	return p.EUM, p.EUICC, nil
 }
 
-// Eims asks for the configuration data of all eIMs. SGP.32 v1.2, 5.9.18.
+// Eims asks for the configuration data of all eIMs:
+// ES10b.GetEimConfigurationData.
 func (s *sgp32) Eims() ([]iot.EimConfiguration, error) {
 	return ask(s, "GetEimConfigurationData", iot.AppendGetEimConfiguration(nil, ""), iot.ParseEimConfigurations)
 }
 
-// AddInitialEim stores the first eIMs. SGP.32 v1.2, 5.9.4.
+// AddInitialEim stores the first eIMs: ES10b.AddInitialEim of SGP.32.
 func (s *sgp32) AddInitialEim(list []iot.EimConfiguration) ([]*int64, error) {
 	p, err := ask(s, "AddInitialEim", iot.AppendAddInitialEim(nil, list), iot.ParseAddInitialEimResult)
 	if err != nil {
@@ -160,7 +161,7 @@ func (s *sgp32) AddInitialEim(list []iot.EimConfiguration) ([]*int64, error) {
 	return p.Tokens, nil
 }
 
-// Rollback goes back. SGP.32 v1.2, 5.9.16.
+// Rollback goes back: ES10b.ProfileRollback of SGP.32.
 func (s *sgp32) Rollback() (result []byte, err error) {
 	code, err := ask(s, "ProfileRollback", iot.AppendRefresh(nil, iot.TagProfileRollback, true), func(der []byte) (code int64, err error) {
 		code, result, err = iot.ParseRollback(der)

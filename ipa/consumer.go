@@ -20,16 +20,11 @@ const FirstResult = 1 << 30
 
 // Consumer makes a consumer eUICC of SGP.22 serve an eIM: what SGP.32 wants of a
 // chip and this one lacks is done here. The eIM's signature is verified with the
-// associations that are kept in the directory, operations become functions of
+// associations that are kept in the journal, operations become functions of
 // ES10b and ES10c, and results are signed with key, which is the device's and
 // not the chip's: the eIM has to know it. [FileJournal] says what survives a
 // loss of power; whatever it interrupts is finished at the next call.
-func Consumer(card lpa.Card, dir string, key crypto.Signer) (Chip, error) {
-	return ConsumerJournal(card, FileJournal(dir, "chip.json"), key)
-}
-
-// ConsumerJournal is [Consumer] with a journal of the caller's.
-func ConsumerJournal(card lpa.Card, j Journal, key crypto.Signer) (Chip, error) {
+func Consumer(card lpa.Card, j Journal, key crypto.Signer) (Chip, error) {
 	chip, err := lpa.OpenChip(card)
 	if err != nil {
 		return nil, err
@@ -157,7 +152,7 @@ func (c *consumer) find(id string) (int, *iot.EimConfiguration) {
 	return -1, nil
 }
 
-// LoadPackage goes down the ladder of SGP.32 v1.2, 3.3.1 and 5.9.1.
+// LoadPackage goes down the ladder of checks of ES10b.LoadEuiccPackage of SGP.32.
 func (c *consumer) LoadPackage(der []byte) ([]byte, error) {
 	eim, id, err := iot.ReadPackageHeader(der)
 	if err != nil {

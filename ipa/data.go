@@ -112,7 +112,7 @@ func (p *IPA) datum(a *iot.DataResponse, q *iot.DataRequest, tag tlv.Tag, sent m
 	case iot.DataCapabilities:
 		a.Capabilities = &iot.Capabilities{
 			Features:  iot.DirectDownload | iot.IndirectDownload | iot.EimHandlesDownloadData | iot.EimMakesContext,
-			Protocols: uint64(iot.RetrieveHTTPS),
+			Protocols: iot.RetrieveHTTPS,
 		}
 	case iot.DataDevice:
 		a.Device, err = p.device()

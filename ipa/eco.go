@@ -120,7 +120,7 @@ func (c *consumer) update(change *iot.EimConfiguration) int64 {
 	return rsp.ResultOK
 }
 
-// Eims returns the associations. SGP.32 v1.2, 5.9.18.
+// Eims returns the associations, as ES10b.GetEimConfigurationData does.
 func (c *consumer) Eims() ([]iot.EimConfiguration, error) {
 	if err := c.settle(); err != nil {
 		return nil, err
@@ -138,8 +138,8 @@ func (c *consumer) Eims() ([]iot.EimConfiguration, error) {
 	return out, nil
 }
 
-// AddInitialEim associates the first eIMs: nobody signs for it, so it is possible
-// only while there is none. SGP.32 v1.2, 5.9.4.
+// AddInitialEim associates the first eIMs, as ES10b.AddInitialEim does: nobody
+// signs for it, so it is possible only while there is none.
 func (c *consumer) AddInitialEim(list []iot.EimConfiguration) ([]*int64, error) {
 	if err := c.settle(); err != nil {
 		return nil, err

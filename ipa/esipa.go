@@ -122,7 +122,7 @@ func (c *Client) HandleNotification(ctx context.Context, notification []byte) er
 	q := &iot.HandleNotification{Notification: notification}
 	status, out, err := c.post(ctx, q, maxAnswer)
 	if err == nil && status != http.StatusNoContent {
-		err = &lpa.ProtocolError{URL: c.URL, Status: status, Text: excerpt(out)}
+		err = lpa.Unexpected(c.URL, status, out)
 	}
 	return err
 }
@@ -181,7 +181,7 @@ func (c *Client) post(ctx context.Context, message any, limit int64) (int, []byt
 	case int64(len(out)) > limit:
 		return 0, nil, &lpa.ProtocolError{URL: url, Status: p.StatusCode, Text: "the answer is too long"}
 	case p.StatusCode != http.StatusOK && p.StatusCode != http.StatusNoContent:
-		return 0, nil, &lpa.ProtocolError{URL: url, Status: p.StatusCode, Text: excerpt(out)}
+		return 0, nil, lpa.Unexpected(url, p.StatusCode, out)
 	}
 	return p.StatusCode, out, nil
 }
@@ -202,9 +202,3 @@ func (c *Client) notePause(header string) {
 
 // takePause returns the time that was asked for last, once.
 func (c *Client) takePause() time.Duration { return time.Duration(c.pause.Swap(0)) }
-
-// excerpt returns the beginning of a text answer.
-func excerpt(b []byte) string {
-	s := strings.ToValidUTF8(string(b[:min(len(b), 200)]), "?")
-	return strings.Join(strings.Fields(s), " ")
-}

@@ -119,6 +119,21 @@ func TestPowerCutInPackages(t *testing.T) {
 	})
 }
 
+// TestPowerCutInDelete: a profile takes its fallback attribute with it.
+func TestPowerCutInDelete(t *testing.T) {
+	cutEverywhere(t, 3, func(w *world) func() {
+		p := w.install(1)
+		set := w.eim.psmo(iot.PSMO{Op: iot.OpSetFallback, ICCID: p[0]})
+		gone := w.eim.psmo(remove(p[0]))
+		unset := w.eim.psmo(iot.PSMO{Op: iot.OpDropFallback})
+		return func() {
+			w.expect("set", set, 0)
+			w.expect("delete", gone, 0)
+			w.expect("unset", unset, iot.ResultNoFallback)
+		}
+	})
+}
+
 // TestPowerCutInDownload: the profile comes, once, and the eIM hears the chip's
 // word on it.
 func TestPowerCutInDownload(t *testing.T) {

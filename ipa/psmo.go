@@ -136,6 +136,7 @@ func (c *consumer) change(q *iot.PSMO) (int64, error) {
 	if r.Doing {
 		switch {
 		case q.Op == iot.OpEnable && on, q.Op == iot.OpDisable && found && !on, q.Op == iot.OpDelete && !found:
+			c.changedTo(q)
 			return rsp.ResultOK, nil
 		}
 	} else {
@@ -170,10 +171,16 @@ func (c *consumer) change(q *iot.PSMO) (int64, error) {
 	if err != nil || code != 0 {
 		return known(code), err
 	}
+	c.changedTo(q)
+	return rsp.ResultOK, c.lpa.Revive()
+}
+
+// changedTo keeps what a change that was carried out means beside the chip; the
+// caller saves it together with the result.
+func (c *consumer) changedTo(q *iot.PSMO) {
 	if q.Op == iot.OpDelete && c.state.Fallback == q.ICCID {
 		c.state.Fallback = ""
 	}
-	return rsp.ResultOK, c.lpa.Revive()
 }
 
 // forbids returns why a change is not tried, or 0.

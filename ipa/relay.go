@@ -37,7 +37,7 @@ func (r *relay) InitiateAuthentication(ctx context.Context, q *rsp.InitiateAuthe
 	if err != nil {
 		return nil, err
 	}
-	if err := refused("InitiateAuthentication", 0xBF39, &p.Refused); err != nil {
+	if err := refused("InitiateAuthentication", rsp.TagInitiateAuthentication, &p.Refused); err != nil {
 		return nil, err
 	}
 	if p.TransactionID.IsZero() {
@@ -63,7 +63,7 @@ func (r *relay) AuthenticateClient(ctx context.Context, q *rsp.AuthenticateClien
 	if err != nil {
 		return nil, err
 	}
-	if err := refused("AuthenticateClient", 0xBF3B, &p.Refused); err != nil {
+	if err := refused("AuthenticateClient", rsp.TagAuthenticateClient, &p.Refused); err != nil {
 		return nil, err
 	}
 	if p.TransactionID.IsZero() {
@@ -85,7 +85,7 @@ func (r *relay) GetBoundProfilePackage(ctx context.Context, q *rsp.GetBoundProfi
 	if err != nil {
 		return nil, err
 	}
-	if err := refused("GetBoundProfilePackage", 0xBF3A, &p.Refused); err != nil {
+	if err := refused("GetBoundProfilePackage", rsp.TagGetBoundProfilePackage, &p.Refused); err != nil {
 		return nil, err
 	}
 	if p.TransactionID.IsZero() {

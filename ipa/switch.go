@@ -86,8 +86,8 @@ func (c *consumer) switched(s *profileSwitch, code int64) error {
 	return c.save()
 }
 
-// Rollback goes back to the profile before the last enable with rollback. SGP.32
-// v1.2, 5.9.16.
+// Rollback goes back to the profile before the last enable with rollback, as
+// ES10b.ProfileRollback does.
 func (c *consumer) Rollback() ([]byte, error) {
 	if err := c.settle(); err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (c *consumer) rolledBack(code int64) error {
 }
 
 // ImmediateEnable enables what was installed last when the configuration allows
-// it for its SM-DP+. SGP.32 v1.2, 5.9.17.
+// it for its SM-DP+, as ES10b.ImmediateEnable does.
 func (c *consumer) ImmediateEnable(r *lpa.Result) error {
 	if err := c.settle(); err != nil {
 		return err
@@ -156,8 +156,8 @@ func (c *consumer) ImmediateEnable(r *lpa.Result) error {
 	return c.switchTo(profileSwitch{Cause: causeImmediate, To: iccid})
 }
 
-// ExecuteFallback enables the profile with the fallback attribute. SGP.32 v1.2,
-// 5.9.21.
+// ExecuteFallback enables the profile with the fallback attribute, as
+// ES10b.ExecuteFallbackMechanism does.
 func (c *consumer) ExecuteFallback() error {
 	if err := c.settle(); err != nil {
 		return err
@@ -178,8 +178,8 @@ func (c *consumer) ExecuteFallback() error {
 	return c.switchTo(profileSwitch{Cause: causeFallback, To: c.state.Fallback, From: enabled})
 }
 
-// ReturnFromFallback goes back to what was enabled before the fallback. SGP.32
-// v1.2, 5.9.22.
+// ReturnFromFallback goes back to what was enabled before the fallback, as
+// ES10b.ReturnFromFallback does.
 func (c *consumer) ReturnFromFallback() error {
 	if err := c.settle(); err != nil {
 		return err

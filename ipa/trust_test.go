@@ -188,16 +188,16 @@ func TestForeignJournal(t *testing.T) {
 		if err := j.Save([]byte(document)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ipa.ConsumerJournal(w.card, j, w.agent); err == nil || !strings.Contains(err.Error(), "journal") {
+		if _, err := ipa.Consumer(w.card, j, w.agent); err == nil || !strings.Contains(err.Error(), "journal") {
 			t.Errorf("error %v", err)
 		}
 	}
 	dir := t.TempDir()
-	chip := must(ipa.Consumer(w.card, dir, w.agent))
+	chip := must(ipa.Consumer(w.card, ipa.FileJournal(dir, "chip.json"), w.agent))
 	if _, err := chip.AddInitialEim([]iot.EimConfiguration{w.configuration()}); err != nil {
 		t.Fatal(err)
 	}
-	again := must(ipa.Consumer(w.card, dir, w.agent))
+	again := must(ipa.Consumer(w.card, ipa.FileJournal(dir, "chip.json"), w.agent))
 	if eims := must(again.Eims()); len(eims) != 1 || eims[0].Token == nil || eims[0].ID != eimID {
 		t.Errorf("associations %+v", eims)
 	}

@@ -77,7 +77,7 @@ func publicInfo(key crypto.Signer) []byte {
 func (a *authority) configuration() iot.EimConfiguration {
 	return iot.EimConfiguration{
 		ID: eimID, FQDN: eimAddress, IDType: iot.EimIDFQDN, Counter: new(int64(0)), Token: new(int64(iot.AskToken)),
-		PublicKey: publicInfo(a.eimKey), TLSPublicKey: publicInfo(a.eimTLS.TLS.Key), Protocols: uint64(iot.RetrieveHTTPS),
+		PublicKey: publicInfo(a.eimKey), TLSPublicKey: publicInfo(a.eimTLS.TLS.Key), Protocols: iot.RetrieveHTTPS,
 	}
 }
 
@@ -206,7 +206,7 @@ func (w *world) boot() error {
 	if w.kind == iotChip {
 		chip, err = ipa.SGP32(&fuse.Card{Card: w.card, Fuse: w.fuse})
 	} else {
-		chip, err = ipa.ConsumerJournal(&fuse.Card{Card: w.card, Fuse: w.fuse}, &fuse.Journal{Journal: w.chipJournal, Fuse: w.fuse}, w.agent)
+		chip, err = ipa.Consumer(&fuse.Card{Card: w.card, Fuse: w.fuse}, &fuse.Journal{Journal: w.chipJournal, Fuse: w.fuse}, w.agent)
 	}
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,7 +170,7 @@ func readJSON(r *web.Request, into any, strict bool) error {
 			return err
 		}
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return fault.Field(wrong.Field, "must be a %s, not a %s", wrong.Type, wrong.Value)
+			return wrongType(wrong)
 		}
 		return fault.New(fault.Invalid, "The request body is not the JSON object that is wanted: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -177,6 +178,26 @@ func readJSON(r *web.Request, into any, strict bool) error {
 		return fault.New(fault.Invalid, "The request body is more than one JSON object")
 	}
 	return nil
+}
+
+// wrongType says in the words of JSON what a value should have been.
+func wrongType(wrong *json.UnmarshalTypeError) error {
+	want, is := "a string", "a "+wrong.Value
+	switch wrong.Type.Kind() {
+	case reflect.Struct:
+		want = "an object"
+	case reflect.Slice:
+		want = "an array"
+	case reflect.Int64:
+		want = "a whole number"
+	}
+	if strings.ContainsRune("ao", rune(wrong.Value[0])) { // array, object
+		is = "an " + wrong.Value
+	}
+	if wrong.Field == "" {
+		return fault.New(fault.Invalid, "The request body must be a JSON object, not %s", is)
+	}
+	return fault.Field(wrong.Field, "must be %s, not %s", want, is)
 }
 
 // name checks a name that people give.

@@ -212,12 +212,9 @@ func (d *door) family(r *web.Request) (list []account.Account, err error) {
 		if err != nil {
 			return err
 		}
-		list = []account.Account{a}
-		if id != "" {
-			return nil
+		if list = []account.Account{a}; id == "" {
+			list, err = d.accounts.Family(r.Context(), q, a.SID, account.Filter{}, 0, mostAccounts)
 		}
-		children, err := d.accounts.List(r.Context(), q, a.SID, account.Account{}, mostAccounts)
-		list = append(list, children...)
 		return err
 	})
 	return list, err

@@ -222,7 +222,7 @@ func (d *Device) openCard() error {
 
 func (d *Device) makeCard() (*euicc.Card, error) {
 	if d.dir == "" {
-		config, err := d.lab.factory.config(d.plan, d.consumer())
+		config, err := d.newChip()
 		if err != nil {
 			return nil, err
 		}
@@ -237,11 +237,16 @@ func (d *Device) makeCard() (*euicc.Card, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
 	}
-	config, err := d.lab.factory.config(d.plan, d.consumer())
+	config, err := d.newChip()
 	if err != nil {
 		return nil, err
 	}
 	return euicc.New(dir, config)
+}
+
+// newChip is what the eUICC of a new device leaves the factory with.
+func (d *Device) newChip() (euicc.Config, error) {
+	return d.lab.factory.config(d.plan, d.plan.born().chance("consumer", 0) < d.lab.Consumer)
 }
 
 // openChip returns what the IPA works with.
@@ -256,11 +261,12 @@ func (d *Device) openChip() (ipa.Chip, error) {
 	if d.plan.Has(WrongSignature) {
 		key = wrongSigner{key}
 	}
-	return ipa.ConsumerJournal(d.way, d.journal("chip.json"), key)
+	return ipa.Consumer(d.way, d.journal("chip.json"), key)
 }
 
-// consumer reports whether the eUICC is one of SGP.22.
-func (d *Device) consumer() bool { return d.plan.chance("consumer", 0) < d.lab.Consumer }
+// consumer reports whether the eUICC, which is open, is one of SGP.22. One that
+// was kept is what it was made as, whatever share is asked for now.
+func (d *Device) consumer() bool { return !d.way.card.Status().IoT }
 
 // journal returns a journal of the device.
 func (d *Device) journal(name string) ipa.Journal {

@@ -26,8 +26,8 @@ const speed = 0.5
 func (d *Device) move(now time.Time) {
 	p := &d.place
 	if p.moved.IsZero() {
-		p.lat = southWest + float64(d.plan.draw("lat", 0)%8000)/1000
-		p.lon = west + float64(d.plan.draw("lon", 0)%8000)/1000
+		p.lat = southWest + float64(d.plan.born().draw("lat", 0)%8000)/1000
+		p.lon = west + float64(d.plan.born().draw("lon", 0)%8000)/1000
 		p.moved = now
 	}
 	way := speed * now.Sub(p.moved).Hours()
@@ -59,7 +59,7 @@ func (d *Device) facts() map[string]any {
 	dbm := -85 + int(25*wave)
 	f := map[string]any{
 		"agent_version": "lab", "platform": "lab", "hostname": d.plan.Name, "imei": d.plan.IMEI,
-		"firmware_version": fmt.Sprintf("1.%d.0", d.plan.draw("firmware", 0)%4), "serial_number": d.plan.Name,
+		"firmware_version": fmt.Sprintf("1.%d.0", d.plan.born().draw("firmware", 0)%4), "serial_number": d.plan.Name,
 		"product_id": "Virtual device", "ip": fmt.Sprintf("10.%d.%d.%d", d.plan.Number>>16&255, d.plan.Number>>8&255, d.plan.Number&255),
 		"network": networks[int(d.place.lon)%len(networks)], "apn": "lab",
 		"signal_strength": dbm, "signal_percent": min(100, max(0, 2*(dbm+110))),

@@ -31,7 +31,8 @@ type Plan struct {
 
 // NewPlan makes the plan of a device. prefix begins its EID: 8 digits, those that
 // the EUM may certify. life counts the starts of a lab whose devices survive it:
-// the numbers of occasions begin again with each.
+// the numbers of occasions begin again with each. Who the device is, its lasting
+// fault included, is the same in all of them.
 func NewPlan(seed uint64, number int, life uint64, prefix string, rates Rates) (*Plan, error) {
 	p := &Plan{Seed: seed, Number: number, Life: life, Rates: rates, Name: fmt.Sprintf("lab-%05d", number)}
 	var err error
@@ -41,7 +42,7 @@ func NewPlan(seed uint64, number int, life uint64, prefix string, rates Rates) (
 	}
 	p.IMEI = imei(seed, number)
 	for _, k := range kinds {
-		if k.Lasting && len(p.Lasting) == 0 && p.chance(k.Kind, 0) < rates[k.Kind] { // one is enough
+		if k.Lasting && len(p.Lasting) == 0 && p.born().chance(k.Kind, 0) < rates[k.Kind] { // one is enough
 			p.Lasting = append(p.Lasting, k.Kind)
 		}
 	}
@@ -53,6 +54,14 @@ func NewPlan(seed uint64, number int, life uint64, prefix string, rates Rates) (
 func imei(seed uint64, number int) string {
 	body := fmt.Sprintf("00101%03d%06d", mix(seed+1)%1000, number%1e6)
 	return body + string(rune(ident.Luhn(body)))
+}
+
+// born is the plan for draws of what the device is: the same in each of its
+// lives.
+func (p *Plan) born() *Plan {
+	first := *p
+	first.Life = 1
+	return &first
 }
 
 // Has reports whether the device has a lasting fault.

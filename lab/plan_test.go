@@ -3,10 +3,14 @@ package lab
 import (
 	"crypto/ecdsa"
 	"encoding/json"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
+	"time"
 
 	"godwit/ident"
+	"godwit/pki"
 )
 
 const testPrefix = "89049032"
@@ -148,5 +152,51 @@ func TestLastingFaultsAreFew(t *testing.T) {
 		if p.Hopeless() != (p.Has(WrongSignature) || p.Has(ForeignCI)) {
 			t.Fatal("hopeless", p.Lasting)
 		}
+	}
+}
+
+// TestSameInEachLife starts a lab again whose devices were kept: what each of
+// them is stays, also when the settings are others.
+func TestSameInEachLife(t *testing.T) {
+	ci, err := pki.NewTestCI(pki.P256, pki.Request{NotBefore: time.Now().Add(-time.Hour), Subject: pki.Subject{CommonName: "CI", Organization: "Lab"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eum, err := ci.IssueEUM(pki.Request{OID: "2.999.5", EIDPrefix: testPrefix, NotBefore: time.Now().Add(-time.Hour), Subject: pki.Subject{CommonName: "EUM", Organization: "Lab"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rates := Share(0.3)
+	config := Config{
+		Dir: t.TempDir(), Devices: 20, Seed: 3, Consumer: 0.5, Rates: rates,
+		Factory: Factory{EUM: eum, Roots: []*pki.Certificate{ci.Certificate}},
+	}
+	var first string
+	for life, consumer := range []float64{0.5, 0.5, 0, 1} {
+		config.Consumer = consumer
+		l, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		for _, d := range l.Devices() {
+			if err := d.openCard(); err != nil {
+				t.Fatal(err)
+			}
+			if d.consumer() == d.way.card.Status().IoT {
+				t.Errorf("life %d: %s drives another kind of eUICC than it has", life+1, d.plan.Name)
+			}
+			fmt.Fprintln(&all, d.plan.Name, d.plan.EID, d.consumer(), d.plan.Lasting)
+			d.shut()
+		}
+		if first == "" {
+			first = all.String()
+		}
+		if got := all.String(); got != first {
+			t.Errorf("life %d:\n%swhile they were made as\n%s", life+1, got, first)
+		}
+	}
+	if !strings.Contains(first, "true") || !strings.Contains(first, "false") || !strings.Contains(first, string(WrongSignature)) {
+		t.Errorf("the test shows nothing:\n%s", first)
 	}
 }

@@ -27,6 +27,12 @@ type ProtocolError struct {
 	Text   string
 }
 
+// Unexpected returns the error of an answer, with the beginning of its body.
+func Unexpected(url string, status int, body []byte) *ProtocolError {
+	text := strings.ToValidUTF8(string(body[:min(len(body), 200)]), "?")
+	return &ProtocolError{url, status, strings.Join(strings.Fields(text), " ")}
+}
+
 func (e *ProtocolError) Error() string {
 	if e.Text == "" {
 		return fmt.Sprintf("%s answered HTTP status %d", e.URL, e.Status)
@@ -109,7 +115,7 @@ func (s *server) post(ctx context.Context, path, contentType string, body []byte
 	case len(out) > maxAnswer:
 		return 0, nil, &ProtocolError{url, p.StatusCode, "the answer is too long"}
 	case p.StatusCode != http.StatusOK && p.StatusCode != http.StatusNoContent:
-		return 0, nil, &ProtocolError{url, p.StatusCode, excerpt(out)}
+		return 0, nil, Unexpected(url, p.StatusCode, out)
 	}
 	return p.StatusCode, out, nil
 }
@@ -131,12 +137,6 @@ func (s *server) checkCI(p *http.Response) error {
 		return mismatch("the TLS certificate of %s is of a CI that the eUICC does not know: key %X", s.address, id)
 	}
 	return nil
-}
-
-// excerpt returns the beginning of a text answer.
-func excerpt(b []byte) string {
-	s := strings.ToValidUTF8(string(b[:min(len(b), 200)]), "?")
-	return strings.Join(strings.Fields(s), " ")
 }
 
 func (s *server) initiateAuthentication(ctx context.Context, challenge, info1 []byte) (*Proof, error) {
@@ -204,7 +204,7 @@ func (s *server) handleNotification(ctx context.Context, notification []byte) er
 		return err
 	}
 	if status != http.StatusNoContent {
-		return &ProtocolError{"https://" + s.address + path, status, excerpt(out)}
+		return Unexpected("https://" + s.address + path, status, out)
 	}
 	return nil
 }

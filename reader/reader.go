@@ -1,9 +1,9 @@
 // Package reader is the ways to an eUICC that is no program of ours: a reader
-// behind pcscd, a modem behind its AT commands, and any other program that
-// carries APDUs. Each way is an lpa.Card.
+// behind pcscd, a modem behind its AT commands, QMI or MBIM, and any other
+// program that carries APDUs. Each way is an lpa.Card.
 //
 // The names are those of the command line: euicc:DIR, pcsc:READER,
-// at:/dev/ttyUSB2, exec:PROGRAM.
+// at:/dev/ttyUSB2, qmi:/dev/cdc-wdm0, mbim:/dev/cdc-wdm0, qrtr:, exec:PROGRAM.
 package reader
 
 import (
@@ -33,73 +33,124 @@ type Card interface {
 //	                     whose name has PART in it
 //	at:DEVICE            a modem's AT port; with ?mode=csim or ?mode=cgla where
 //	                     the modem's own word is wrong, ?baud=9600 for real wires
+//	qmi:DEVICE           a modem's QMI port, by way of qmi-proxy
+//	mbim:DEVICE          a modem's MBIM port, by way of mbim-proxy
+//	qrtr:                the modem in the same chip as the processor, over QRTR
 //	exec:PROGRAM ARGS    a program that answers lpac's stdio APDU protocol
+//
+// qmi, mbim and qrtr have ?slot=2 for the card in another slot than the one in
+// use.
 func Open(name string) (Card, error) {
-	kind, rest, port, err := parse(name)
+	w, err := parse(name)
 	if err != nil {
 		return nil, err
 	}
-	switch kind {
-	case "euicc":
-		return euicc.Open(rest)
-	case "pcsc":
-		return OpenPCSC(PCSCSocket(), rest)
-	case "at":
-		return OpenModem(port)
-	}
-	return Exec(strings.Fields(rest))
+	return w.open()
 }
 
 // Check finds what is wrong with a name. What the name leads to is not touched.
 func Check(name string) error {
-	_, _, _, err := parse(name)
+	_, err := parse(name)
 	return err
 }
 
-func parse(name string) (kind, rest string, port Port, err error) {
-	kind, rest, found := strings.Cut(name, ":")
-	switch {
-	case !found:
-		return "", "", port, fmt.Errorf("card %q: it is euicc:DIR, pcsc:READER, at:DEVICE or exec:PROGRAM", name)
-	case kind == "at":
-		if port, err = parsePort(rest); err != nil {
-			return "", "", port, fmt.Errorf("card %q: %w", name, err)
-		}
-	case (kind == "euicc" || kind == "exec") && strings.TrimSpace(rest) == "":
-		return "", "", port, fmt.Errorf("card %q: what follows the colon is missing", name)
-	case kind != "euicc" && kind != "pcsc" && kind != "exec":
-		return "", "", port, fmt.Errorf("card %q: there is no way called %q; it is euicc, pcsc, at or exec", name, kind)
-	}
-	return kind, rest, port, nil
+// A way is a name taken apart.
+type way struct {
+	kind string
+	rest string // the directory, the reader, the program
+	port Port   // at
+	slot uint8  // qmi, mbim, qrtr: 0 is the one in use
 }
 
-// parsePort reads DEVICE[?mode=…&baud=…].
-func parsePort(text string) (Port, error) {
-	device, query, _ := strings.Cut(text, "?")
-	p := Port{Device: device}
-	if device == "" {
-		return p, errors.New("the device of the AT port is missing, as /dev/ttyUSB2")
+func (w way) open() (Card, error) {
+	switch w.kind {
+	case "euicc":
+		return euicc.Open(w.rest)
+	case "pcsc":
+		return OpenPCSC(PCSCSocket(), w.rest)
+	case "at":
+		return OpenModem(w.port)
+	case "qmi":
+		return OpenQMI(qmiProxy, w.port.Device, w.slot)
+	case "mbim":
+		return OpenMBIM(mbimProxy, w.port.Device, w.slot)
+	case "qrtr":
+		return OpenQRTR(w.slot)
+	}
+	return Exec(strings.Fields(w.rest))
+}
+
+const waysThereAre = "euicc:DIR, pcsc:READER, at:DEVICE, qmi:DEVICE, mbim:DEVICE, qrtr: or exec:PROGRAM"
+
+func parse(name string) (w way, err error) {
+	kind, rest, found := strings.Cut(name, ":")
+	w = way{kind: kind, rest: rest}
+	switch {
+	case !found:
+		err = errors.New("it is " + waysThereAre)
+	case kind == "at" || kind == "qmi" || kind == "mbim" || kind == "qrtr":
+		err = w.readPort()
+	case kind == "euicc" || kind == "exec":
+		if strings.TrimSpace(rest) == "" {
+			err = errors.New("what follows the colon is missing")
+		}
+	case kind != "pcsc":
+		err = fmt.Errorf("there is no way called %q; it is %s", kind, waysThereAre)
+	}
+	if err != nil {
+		return w, fmt.Errorf("card %q: %w", name, err)
+	}
+	return w, nil
+}
+
+// readPort reads DEVICE[?mode=…&baud=…&slot=…].
+func (w *way) readPort() error {
+	device, query, _ := strings.Cut(w.rest, "?")
+	w.port.Device = device
+	switch {
+	case w.kind == "at" && device == "":
+		return errors.New("the device of the AT port is missing, as /dev/ttyUSB2")
+	case w.kind == "qrtr" && device != "":
+		return errors.New("QRTR has no device: it is qrtr: or qrtr:?slot=2")
+	case (w.kind == "qmi" || w.kind == "mbim") && !strings.HasPrefix(device, "/"):
+		// The proxy opens it, in a directory of its own.
+		return errors.New("the device is to be a whole path, as /dev/cdc-wdm0")
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return p, err
+		return err
 	}
 	for key, list := range values {
-		value := list[len(list)-1]
-		switch key {
-		case "mode":
-			switch p.Mode = Mode(value); p.Mode {
-			case CGLA, CSIM:
-			default:
-				return p, fmt.Errorf("mode is %s or %s, not %q", CGLA, CSIM, value)
-			}
-		case "baud":
-			if p.Baud, err = strconv.Atoi(value); err != nil || p.Baud < 300 || p.Baud > 4_000_000 {
-				return p, fmt.Errorf("baud is a number from 300 to 4000000, not %q", value)
-			}
-		default:
-			return p, fmt.Errorf("%q is no setting of an AT port; it has mode and baud", key)
+		if err := w.set(key, list[len(list)-1]); err != nil {
+			return err
 		}
 	}
-	return p, nil
+	return nil
+}
+
+// set takes one setting of a port.
+func (w *way) set(key, value string) (err error) {
+	switch {
+	case w.kind == "at" && key == "mode":
+		switch w.port.Mode = Mode(value); w.port.Mode {
+		case CGLA, CSIM:
+		default:
+			return fmt.Errorf("mode is %s or %s, not %q", CGLA, CSIM, value)
+		}
+	case w.kind == "at" && key == "baud":
+		if w.port.Baud, err = strconv.Atoi(value); err != nil || w.port.Baud < 300 || w.port.Baud > 4_000_000 {
+			return fmt.Errorf("baud is a number from 300 to 4000000, not %q", value)
+		}
+	case w.kind == "at":
+		return fmt.Errorf("%q is no setting of an AT port; it has mode and baud", key)
+	case key == "slot":
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 || n > maxSlots {
+			return fmt.Errorf("slot is a number from 1 to %d, not %q", maxSlots, value)
+		}
+		w.slot = uint8(n)
+	default:
+		return fmt.Errorf("%q is no setting of %s; it has slot", key, w.kind)
+	}
+	return nil
 }

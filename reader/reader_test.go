@@ -172,6 +172,14 @@ func TestOpenNames(t *testing.T) {
 		{"at:/dev/null?baud=fast", "baud is a number"},
 		{"at:/dev/null?speed=1", "no setting"},
 		{"exec:", "is missing"},
+		{"qmi:", "is to be a whole path"},
+		{"mbim:cdc-wdm0", "is to be a whole path"},
+		{"qrtr:/dev/cdc-wdm0", "QRTR has no device"},
+		{"qmi:/dev/cdc-wdm0?slot=0", "slot is a number from 1"},
+		{"mbim:/dev/cdc-wdm0?slot=17", "slot is a number from 1"},
+		{"qrtr:?slot=esim", "slot is a number from 1"},
+		{"qmi:/dev/cdc-wdm0?mode=csim", "it has slot"},
+		{"at:/dev/null?slot=1", "it has mode and baud"},
 		{"euicc:/nowhere", "there is no eUICC"},
 	} {
 		if _, err := Open(tt.name); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -90,6 +90,34 @@ func TestNotUTF8(t *testing.T) {
 	}
 }
 
+// TestEventTimes: a parameter of the audit log says a time, and nothing more.
+func TestEventTimes(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	w.register(t, 1)
+	for text, want := range map[string]int{
+		"-1d": http.StatusOK, "-3H": http.StatusOK, "2026-03-04T05:06:07Z": http.StatusOK, "yesterday": http.StatusBadRequest,
+		"-1d or start_time < -2d": http.StatusBadRequest, "-1d'": http.StatusBadRequest,
+	} {
+		for _, name := range []string{"start_time", "end_time"} {
+			target := "/ws/v1/events/inventory?" + url.Values{name: {text}}.Encode()
+			if a, content := w.ask(t, http.MethodGet, target, ""); a.StatusCode != want {
+				t.Errorf("%s=%s: %d %s", name, text, a.StatusCode, content)
+			}
+		}
+	}
+}
+
+// TestOneValue refuses what follows the JSON of a request.
+func TestOneValue(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	for _, more := range []string{"}", "]", "{}", "x", "\n}"} {
+		body := `{"mac": "0004F3000001"}` + more
+		if a, content := w.ask(t, http.MethodPost, "/ws/v1/devices/inventory", body); a.StatusCode != http.StatusBadRequest || !strings.Contains(content, "more than one JSON value") {
+			t.Errorf("%q: %d %s", body, a.StatusCode, content)
+		}
+	}
+}
+
 // TestPaging goes on by next_uri and by the cursor with the same parameters, while
 // devices come and go.
 func TestPaging(t *testing.T) {
@@ -174,6 +202,35 @@ func TestExports(t *testing.T) {
 		if n := strings.Count(content, "\n"); n != want.lines || a.Header.Get("Truncated") != want.truncated || a.Header.Get("Content-Type") != "text/csv;charset=utf-8" {
 			t.Errorf("%s: %d lines, truncated %q, %s", target, n, a.Header.Get("Truncated"), a.Header.Get("Content-Type"))
 		}
+	}
+}
+
+// TestEvents exports details as the JSON that they are, and takes no more than a
+// time for one.
+func TestEvents(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	w.register(t, 1)
+	_, content := w.ask(t, http.MethodGet, "/ws/v1/events/bulk?fields=details&query=kind%20%3D%20'device.created'", "")
+	if !strings.HasPrefix(content, "details\n\"{\"\"") {
+		t.Errorf("details in CSV: %.80q", content)
+	}
+	for value, want := range map[string]int{"-1h": 200, "2026-03-04T05:06:07Z": 200, "-": 400, "-1h or id > 0": 400, "+1d and kind = 'x'": 400} {
+		for _, name := range []string{"start_time", "end_time"} {
+			if a, content := w.ask(t, http.MethodGet, "/ws/v1/events/inventory?"+url.Values{name: {value}}.Encode(), ""); a.StatusCode != want {
+				t.Errorf("%s=%s: %d %s", name, value, a.StatusCode, content)
+			}
+		}
+	}
+}
+
+// TestColumnTwice refuses a CSV that does not say which of two values counts.
+func TestColumnTwice(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	if a, content := w.ask(t, http.MethodPost, "/ws/v1/devices/bulk", "mac,name,NAME\n0004F3000001,a,b\n"); a.StatusCode != http.StatusBadRequest || !strings.Contains(content, "column 3") {
+		t.Errorf("%d %s", a.StatusCode, content)
+	}
+	if a, content := w.ask(t, http.MethodPost, "/ws/v1/devices/bulk", "mac,,name,\n0004F3000001,,b,\n"); a.StatusCode != http.StatusCreated {
+		t.Errorf("columns without names: %d %s", a.StatusCode, content)
 	}
 }
 

@@ -42,7 +42,7 @@ func readBodies(r *web.Request) (list []*body, array bool, err error) {
 	if err := in.Decode(&value); err != nil {
 		return nil, false, fault.New(fault.Invalid, "the request body is not JSON: %v", err)
 	}
-	if in.More() {
+	if _, err := in.Token(); err != io.EOF { // More takes a bracket too many for the end
 		return nil, false, fault.New(fault.Invalid, "the request body has more than one JSON value")
 	}
 	if object, ok := value.(map[string]any); ok {

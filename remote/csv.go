@@ -91,6 +91,9 @@ func cell(v reflect.Value) string {
 	case reflect.Bool:
 		return strconv.FormatBool(v.Bool())
 	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 { // JSON
+			return string(v.Bytes())
+		}
 		parts := make([]string, v.Len())
 		for i := range parts {
 			parts[i] = cell(v.Index(i))
@@ -176,6 +179,9 @@ func readHeader(line, known []string) ([]string, error) {
 	good := false
 	for i, name := range line {
 		header[i] = strings.ToLower(name)
+		if name != "" && slices.Contains(header[:i], header[i]) {
+			return nil, fault.New(fault.Invalid, "the first line of the CSV names column %d as one before it", i+1) // not which: it may be a secret
+		}
 		good = good || slices.Contains(known, header[i])
 	}
 	if !good {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"encoding/json"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -67,10 +68,13 @@ func eventFilter(r *web.Request) (string, error) {
 	return strings.Join(all, " and "), f.Err()
 }
 
+// offset is a time of a query that is counted from now, like -1d.
+var offset = regexp.MustCompile(`^[-+][0-9]+[smhdwSMHDW]$`)
+
 // moment writes a parameter as a time of a query: an offset from now stands
-// without quotes.
+// without quotes, and nothing else does, or a parameter could say more than a time.
 func moment(s string) string {
-	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") {
+	if offset.MatchString(s) {
 		return s
 	}
 	return query.Quote(s)

@@ -179,37 +179,42 @@ func (d *Door) previewRollout(w http.ResponseWriter, r *web.Request) error {
 	return web.WriteJSON(w, http.StatusOK, previewJSON{p.Devices, p.ESIMs, p.Active, p.Present, p.Download, p.Codes, p.Busy, append([]int64{}, p.WaveSizes...)})
 }
 
-// ruleOf changes what a request says of a rule.
-func ruleOf(r *web.Request, x *device.Rule) error {
+// ruleOf reads what a request changes of a rule.
+func ruleOf(r *web.Request) (change func(*device.Rule), err error) {
 	b, err := readBody(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for name, to := range map[string]*string{"name": &x.Name, "group": &x.Group, "type": &x.Type, "carrier": &x.Carrier} {
-		if s := b.text(name); s != nil {
-			*to = *s
+	change = func(x *device.Rule) {
+		for name, to := range map[string]*string{"name": &x.Name, "group": &x.Group, "type": &x.Type, "carrier": &x.Carrier} {
+			if s := b.text(name); s != nil {
+				*to = *s
+			}
+		}
+		if s := b.text("cause"); s != nil {
+			x.Cause = device.Cause(*s)
+		}
+		if s := b.text("operation"); s != nil {
+			x.Work = device.Work(*s)
+		}
+		for name, to := range map[string]*bool{"enabled": &x.Enabled, "on_first": &x.OnFirst, "on_lost": &x.OnLost} {
+			if t := b.truth(name); t != nil {
+				*to = *t
+			}
 		}
 	}
-	if s := b.text("cause"); s != nil {
-		x.Cause = device.Cause(*s)
-	}
-	if s := b.text("operation"); s != nil {
-		x.Work = device.Work(*s)
-	}
-	for name, to := range map[string]*bool{"enabled": &x.Enabled, "on_first": &x.OnFirst, "on_lost": &x.OnLost} {
-		if t := b.truth(name); t != nil {
-			*to = *t
-		}
-	}
-	return b.err
+	change(&device.Rule{}) // for what is wrong
+	return change, b.err
 }
 
 func (d *Door) createRule(w http.ResponseWriter, r *web.Request) error {
-	x := device.Rule{Enabled: true, Work: device.WorkActivate}
-	if err := ruleOf(r, &x); err != nil {
+	change, err := ruleOf(r)
+	if err != nil {
 		return err
 	}
-	x, err := d.o.Devices.PutRule(r.Context(), by(r), x)
+	x := device.Rule{Enabled: true, Work: device.WorkActivate}
+	change(&x)
+	x, err = d.o.Devices.AddRule(r.Context(), by(r), x)
 	if err != nil {
 		return err
 	}
@@ -217,14 +222,12 @@ func (d *Door) createRule(w http.ResponseWriter, r *web.Request) error {
 }
 
 func (d *Door) updateRule(w http.ResponseWriter, r *web.Request) error {
-	x, err := d.o.Devices.Rule(r.Context(), r.Caller.Account, r.Param("id"))
+	change, err := ruleOf(r)
 	if err != nil {
 		return about(err, "id", r.Param("id"))
 	}
-	if err := ruleOf(r, &x); err != nil {
-		return about(err, "id", x.ID)
-	}
-	if x, err = d.o.Devices.PutRule(r.Context(), by(r), x); err != nil {
+	x, err := d.o.Devices.ChangeRule(r.Context(), by(r), r.Param("id"), change)
+	if err != nil {
 		return about(err, "id", r.Param("id"))
 	}
 	return writeOne(d, w, r, http.StatusOK, d.rules(), x)

@@ -117,6 +117,13 @@ func (d *Door) orderPackage(w http.ResponseWriter, r *web.Request) error {
 	if b.err != nil {
 		return about(b.err, "eid", eid)
 	}
+	if p.Kind == "set-fallback" && p.ICCID != "" { // one that is there, as it is written there
+		on, err := d.o.Devices.ProfileOn(r.Context(), r.Caller.Account, eid, p.ICCID)
+		if err != nil {
+			return concerning{err, map[string]any{"eid": eid, "iccid": p.ICCID}}
+		}
+		p.ICCID = on.ICCID
+	}
 	p, err = eim.Order(r.Context(), p)
 	if err != nil {
 		return about(err, "eid", eid)

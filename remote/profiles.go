@@ -133,7 +133,7 @@ func (d *Door) only(r *web.Request, id device.ID) (text string) {
 		if _, err := d.o.Devices.FindDevice(r.Context(), q, r.Caller.Account, id); err != nil {
 			return err
 		}
-		eids, err := d.o.Devices.EIDs(r.Context(), q, id)
+		eids, err := device.EIDs(r.Context(), q, id)
 		if err == nil && len(eids) == 1 {
 			text = ": the eSIM of this device is " + string(eids[0])
 		}

@@ -136,22 +136,26 @@ func (d *Door) createUser(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	password := ""
+	text := ""
 	if given != nil {
-		if password = *given; password == "" {
+		if text = *given; text == "" {
 			return fault.Field("password", "must not be empty; leave it out to have one made")
 		}
 	}
+	password, err := account.NewPassword(r.Context(), text)
+	if err != nil {
+		return err
+	}
 	var u account.User
-	var made string
 	if err := d.o.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		u, made, err = d.o.Accounts.CreateUser(r.Context(), tx, account.User{Name: name, Account: r.Caller.Account, Role: role}, password, false)
+		u, err = d.o.Accounts.CreateUser(r.Context(), tx, account.User{Name: name, Account: r.Caller.Account, Role: role}, password, false)
 		return err
 	}); err != nil {
 		return about(err, "name", name)
 	}
-	if password != "" {
-		made = ""
+	made := ""
+	if given == nil {
+		made = string(password.Text)
 	}
 	return d.writeUser(w, r, http.StatusCreated, u, made)
 }
@@ -172,7 +176,7 @@ func (d *Door) updateUser(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	roleText, password := b.text("role"), b.text("password")
+	roleText, text := b.text("role"), b.text("password")
 	if b.err != nil {
 		return b.err
 	}
@@ -182,8 +186,14 @@ func (d *Door) updateUser(w http.ResponseWriter, r *web.Request) error {
 			return err
 		}
 	}
-	if password != nil && *password == "" {
-		return fault.Field("password", "must not be empty")
+	var password account.Password
+	if text != nil {
+		if *text == "" {
+			return fault.Field("password", "must not be empty")
+		}
+		if password, err = account.NewPassword(r.Context(), *text); err != nil {
+			return err
+		}
 	}
 	var u account.User
 	if err := d.o.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
@@ -192,8 +202,8 @@ func (d *Door) updateUser(w http.ResponseWriter, r *web.Request) error {
 				return err
 			}
 		}
-		if password != nil {
-			if _, err := d.o.Accounts.SetPassword(r.Context(), tx, r.Caller.Account, r.Param("name"), *password); err != nil {
+		if text != nil {
+			if err := d.o.Accounts.SetPassword(r.Context(), tx, r.Caller.Account, r.Param("name"), password); err != nil {
 				return err
 			}
 		}

@@ -85,13 +85,17 @@ func newWorld(t *testing.T, d *db.DB, options func(*remote.Options)) *world {
 
 func (w *world) user(t *testing.T, sid, name string, role account.Role) (password string) {
 	t.Helper()
-	if err := w.db.Write(t.Context(), func(tx *db.Tx) (err error) {
-		_, password, err = w.accounts.CreateUser(t.Context(), tx, account.User{Name: name, Account: sid, Role: role}, "", false)
+	made, err := account.NewPassword(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.db.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := w.accounts.CreateUser(t.Context(), tx, account.User{Name: name, Account: sid, Role: role}, made, false)
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return password
+	return string(made.Text)
 }
 
 // outcome says what became of the last task.

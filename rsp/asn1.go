@@ -13,26 +13,26 @@ import (
 // Tags of the functions.
 const (
 	tagBinding                = tlv.Tag(0xA2)
-	tagInitiateAuthentication = tlv.Tag(0xBF39)
-	tagAuthenticateClient     = tlv.Tag(0xBF3B)
-	tagGetBoundProfilePackage = tlv.Tag(0xBF3A)
-	tagHandleNotification     = tlv.Tag(0xBF3D)
+	TagInitiateAuthentication = tlv.Tag(0xBF39)
+	TagAuthenticateClient     = tlv.Tag(0xBF3B)
+	TagGetBoundProfilePackage = tlv.Tag(0xBF3A)
+	TagHandleNotification     = tlv.Tag(0xBF3D)
 	tagAuthenticateClientES11 = tlv.Tag(0xBF40)
 )
 
 // asn1Failures gives the number for a status code, function by function. A code
 // without a number is 127.
 var asn1Failures = map[tlv.Tag]map[StatusCode]int64{
-	tagInitiateAuthentication: {
+	TagInitiateAuthentication: {
 		AddressRefused: 1, DSAddressRefused: 1, SVNUnsupported: 2, DSSVNUnsupported: 2,
 		CIUnsupported: 3, DSCIUnsupported: 3, CertificateUnavailable: 3, DSCertificateUnavailable: 3,
 	},
-	tagAuthenticateClient: {
+	TagAuthenticateClient: {
 		EUMInvalid: 1, EUMExpired: 2, EUICCInvalid: 3, EUICCExpired: 4, EUICCSignatureInvalid: 5,
 		MatchingIDRefused: 6, EIDMismatch: 7, NoEligibleProfile: 8, CIUnknown: 9,
 		TransactionUnknown: 10, MemoryInsufficient: 11,
 	},
-	tagGetBoundProfilePackage: {
+	TagGetBoundProfilePackage: {
 		EUICCSignatureInvalid: 1, CodeMissing: 2, CodeRefused: 3, CodeAttemptsExceeded: 4,
 		RebindingRefused: 5, OrderExpired: 6, TransactionUnknown: 95,
 	},
@@ -78,17 +78,17 @@ func ParseASN1Request(body []byte) (any, error) {
 	r := function.Reader()
 	var q any
 	switch function.Tag {
-	case tagInitiateAuthentication:
+	case TagInitiateAuthentication:
 		q = &InitiateAuthenticationRequest{
 			EUICCChallenge: r.Fixed(0x81, ChallengeSize),
 			SMDPAddress:    string(r.Value(0x83)),
 			EUICCInfo1:     r.Element(TagEUICCInfo1).Raw,
 		}
-	case tagAuthenticateClient:
+	case TagAuthenticateClient:
 		q = &AuthenticateClientRequest{transactionID(&r, 0x80), r.Element(TagAuthenticateServer).Raw}
-	case tagGetBoundProfilePackage:
+	case TagGetBoundProfilePackage:
 		q = &GetBoundProfilePackageRequest{transactionID(&r, 0x80), r.Element(TagPrepareDownload).Raw}
-	case tagHandleNotification:
+	case TagHandleNotification:
 		q = &HandleNotificationRequest{r.Next().Raw}
 	case TagCancelSession:
 		q = &CancelSessionES9Request{transactionID(&r, 0x80), cancelMember(r.Next())}
@@ -116,16 +116,16 @@ func AppendASN1Request(dst []byte, q any) []byte {
 	return tlv.AppendNested(dst, tagBinding, func(dst []byte) []byte {
 		switch q := q.(type) {
 		case *InitiateAuthenticationRequest:
-			return tlv.AppendNested(dst, tagInitiateAuthentication, func(dst []byte) []byte {
+			return tlv.AppendNested(dst, TagInitiateAuthentication, func(dst []byte) []byte {
 				dst = tlv.Append(dst, 0x81, q.EUICCChallenge)
 				return append(tlv.AppendString(dst, 0x83, q.Address()), q.EUICCInfo1...)
 			})
 		case *AuthenticateClientRequest:
-			return appendFunction(dst, tagAuthenticateClient, q.TransactionID, q.AuthenticateServerResponse)
+			return appendFunction(dst, TagAuthenticateClient, q.TransactionID, q.AuthenticateServerResponse)
 		case *GetBoundProfilePackageRequest:
-			return appendFunction(dst, tagGetBoundProfilePackage, q.TransactionID, q.PrepareDownloadResponse)
+			return appendFunction(dst, TagGetBoundProfilePackage, q.TransactionID, q.PrepareDownloadResponse)
 		case *HandleNotificationRequest:
-			return tlv.Append(dst, tagHandleNotification, q.PendingNotification)
+			return tlv.Append(dst, TagHandleNotification, q.PendingNotification)
 		case *CancelSessionES9Request:
 			inner := q.CancelSessionResponse
 			if e, err := tlv.ParseTag(inner, TagCancelSession); err == nil {
@@ -149,19 +149,19 @@ func AppendASN1Response(dst []byte, p any) []byte {
 	return tlv.AppendNested(dst, tagBinding, func(dst []byte) []byte {
 		switch p := p.(type) {
 		case *InitiateAuthenticationResponse:
-			return appendAnswer(dst, tagInitiateAuthentication, p.Header, func(dst []byte) []byte {
+			return appendAnswer(dst, TagInitiateAuthentication, p.Header, func(dst []byte) []byte {
 				dst = append(p.TransactionID.Append(dst, 0x80), p.ServerSigned1...)
 				dst = append(append(dst, p.ServerSignature1...), p.CIKeyID...)
 				return append(dst, p.ServerCertificate...)
 			})
 		case *AuthenticateClientResponse:
-			return appendAnswer(dst, tagAuthenticateClient, p.Header, func(dst []byte) []byte {
+			return appendAnswer(dst, TagAuthenticateClient, p.Header, func(dst []byte) []byte {
 				dst = append(p.TransactionID.Append(dst, 0x80), p.ProfileMetadata...)
 				dst = append(append(dst, p.SMDPSigned2...), p.SMDPSignature2...)
 				return append(dst, p.SMDPCertificate...)
 			})
 		case *GetBoundProfilePackageResponse:
-			return appendAnswer(dst, tagGetBoundProfilePackage, p.Header, func(dst []byte) []byte {
+			return appendAnswer(dst, TagGetBoundProfilePackage, p.Header, func(dst []byte) []byte {
 				return append(p.TransactionID.Append(dst, 0x80), p.BoundProfilePackage...)
 			})
 		case *CancelSessionES9Response:
@@ -229,11 +229,11 @@ func ParseASN1Response(body []byte) (any, error) {
 	}
 	var p any
 	switch function.Tag {
-	case tagInitiateAuthentication:
+	case TagInitiateAuthentication:
 		p = &InitiateAuthenticationResponse{header, id(), member(tlv.Sequence), member(TagSignature), member(tlv.OctetString), member(tlv.Sequence)}
-	case tagAuthenticateClient:
+	case TagAuthenticateClient:
 		p = &AuthenticateClientResponse{header, id(), member(TagStoreMetadata), member(tlv.Sequence), member(TagSignature), member(tlv.Sequence)}
-	case tagGetBoundProfilePackage:
+	case TagGetBoundProfilePackage:
 		p = &GetBoundProfilePackageResponse{header, id(), member(TagBoundProfilePackage)}
 	case TagCancelSession:
 		p = &CancelSessionES9Response{header}

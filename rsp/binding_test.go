@@ -111,11 +111,11 @@ func TestASN1Failures(t *testing.T) {
 			header := (&Failure{StatusCode: code}).Header()
 			var p any
 			switch function {
-			case tagInitiateAuthentication:
+			case TagInitiateAuthentication:
 				p = &InitiateAuthenticationResponse{Header: header}
-			case tagAuthenticateClient:
+			case TagAuthenticateClient:
 				p = &AuthenticateClientResponse{Header: header}
-			case tagGetBoundProfilePackage:
+			case TagGetBoundProfilePackage:
 				p = &GetBoundProfilePackageResponse{Header: header}
 			case TagCancelSession:
 				p = &CancelSessionES9Response{Header: header}

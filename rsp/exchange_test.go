@@ -47,7 +47,7 @@ func TestExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asn1 := tlv.Append(nil, tagBinding, tlv.Append(nil, tagInitiateAuthentication, tlv.Append(nil, 0xA0, recorded.Value)))
+	asn1 := tlv.Append(nil, tagBinding, tlv.Append(nil, TagInitiateAuthentication, tlv.Append(nil, 0xA0, recorded.Value)))
 	p, err := ParseASN1Response(asn1)
 	if err != nil {
 		t.Fatal(err)

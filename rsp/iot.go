@@ -15,7 +15,7 @@ const (
 	tagFallbackAllowed tlv.Tag = 0x9F67
 )
 
-// IoTInfo is iotSpecificInfo of EUICCInfo2. SGP.32 v1.2, 5.9.2.
+// IoTInfo is iotSpecificInfo of EUICCInfo2 as SGP.32 has it.
 type IoTInfo struct {
 	Versions  []Version // of SGP.32, at least one
 	Emergency bool      // the eUICC has the emergency mechanism

@@ -23,6 +23,7 @@ func TestReadCards(t *testing.T) {
 		{"short key", ";00112233445566778899aabbccddeeff;0", ";00;0", "line 2: k"},
 		{"code with a blank", "H3LL0W0RLD", "H3LL0 0RLD", "line 2: code"},
 		{"twice", "8988307000000000016", "8988307000000000008", "line 3: the iccid is that of line 2"},
+		{"no CSV", "8988307000000000016", `8988"307000000000016`, "line 3"},
 		{"no such column", ";eid", ";colour", "column"},
 		{"column missing", ";opc", ";msisdn", `column "opc" is missing`},
 	} {
@@ -42,6 +43,24 @@ func TestReadCards(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzReadCards: whatever a factory sends is a list of cards with all that a card
+// has, or is refused.
+func FuzzReadCards(f *testing.F) {
+	f.Add(cardList)
+	f.Add("iccid,imsi,k,opc\n\"")
+	f.Fuzz(func(t *testing.T, text string) {
+		cards, err := ReadCards(strings.NewReader(text))
+		if (err == nil) != (len(cards) > 0) {
+			t.Fatalf("%d cards, %v", len(cards), err)
+		}
+		for _, c := range cards {
+			if c.ICCID == "" || c.IMSI == "" || len(c.K) < 16 || len(c.OPc) < 16 || len(c.Code) != codeLen {
+				t.Errorf("a card without what it needs was taken: %+v", c)
+			}
+		}
+	})
 }
 
 func importCards(t *testing.T, h *house, account string) {

@@ -81,10 +81,10 @@ func ReadCards(r io.Reader) ([]Card, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		number, _ := lines.FieldPos(0)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%v", err)
 		}
+		number, _ := lines.FieldPos(0)
 		c, err := readCard(func(name string) string {
 			if i, ok := at[name]; ok {
 				return strings.TrimSpace(record[i])

@@ -198,7 +198,7 @@ func newHouse(t testing.TB, d *db.DB) *house {
 	h := &house{yard: newYard(1000), core: &core{known: map[string]Subscriber{}}, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}
 	h.Store = &Store{
 		DB: d, Jobs: q, Events: events, Accounts: accounts,
-		Callbacks: callback.New(d, callback.Options{Token: accounts.SigningToken, Now: h.clock}),
+		Callbacks: callback.New(d, callback.Options{Signing: accounts.Signing, Now: h.clock}),
 		Preparer:  h.yard, Network: h.core, ProfileType: "test", Requester: "godwit", SMDPAddress: "default.example.com",
 		Now: h.clock,
 	}

@@ -80,16 +80,22 @@ type Reservation struct {
 	Callback  Callback
 }
 
+// CheckEID refuses what is neither empty nor has the form of an EID.
+func CheckEID(eid string) *fault.Error {
+	if eid == "" || ident.EIDForm(eid) == nil {
+		return nil
+	}
+	return fault.Field("Eid", "must be 32 decimal digits, not %.60q; examples in documentation hide some digits behind letters", eid)
+}
+
 // Reserve stores a reservation and has a profile prepared for it. Preparing
 // happens afterwards: the reservation comes back as new.
 func (s *Store) Reserve(ctx context.Context, r Reservation) (Profile, error) {
 	if r.EID == "" && !r.WantsCode {
 		return Profile{}, fault.Field("Eid", "is missing: give the Eid of the eUICC, or GenerateMatchingId=true for an activation code that any eUICC may use")
 	}
-	if r.EID != "" {
-		if err := ident.EIDForm(r.EID); err != nil {
-			return Profile{}, fault.Field("Eid", "must be 32 decimal digits, not %.60q; examples in documentation hide some digits behind letters", r.EID)
-		}
+	if refusal := CheckEID(r.EID); refusal != nil {
+		return Profile{}, refusal
 	}
 	if err := s.Callbacks.Check("CallbackUrl", r.Callback.URL); err != nil {
 		return Profile{}, err

@@ -106,6 +106,25 @@ func TestLifeOfAReservation(t *testing.T) {
 	})
 }
 
+func TestNarrowCallbacks(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		h.NarrowCallbacks = true
+		p := h.available(t, Reservation{Account: h.account(t, ""), WantsCode: true, Callback: Callback{URL: "https://hooks.example.com/esim"}})
+		for _, point := range []rsp.ProgressInfo{h.report(p, rsp.PointDownload, nil), h.report(p, rsp.PointInstallation, nil)} {
+			if err := h.Progress(t.Context(), []rsp.ProgressInfo{point}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := statuses(t, h, p.SID); got != "new reserving available downloaded installed" {
+			t.Errorf("events: %s", got)
+		}
+		if got := told(t, h, p.SID); got != "available" {
+			t.Errorf("callbacks: %s", got)
+		}
+	})
+}
+
 func TestReservationByEIDHasNoCode(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHouse(t, d)

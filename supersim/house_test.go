@@ -120,7 +120,7 @@ func newHouse(t testing.TB, d *db.DB, base string) *house {
 	accounts := account.New(d, events)
 	h := &house{accounts: accounts, shelf: &shelf{stock: 10000, known: map[string]ident.ICCID{}}}
 	callbacks := callback.New(d, callback.Options{
-		Token: accounts.SigningToken, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		Signing: accounts.Signing, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	})
 	h.store = &sim.Store{
 		DB: d, Jobs: q, Events: events, Accounts: accounts, Callbacks: callbacks,

@@ -134,7 +134,10 @@ func problemsOf(p *bulk.Plan) error {
 			break
 		}
 		field := fmt.Sprintf("File line %d", x.Line)
-		if x.Column != "" {
+		switch {
+		case x.Line == 0: // of an order without a file, which has nothing else to refuse
+			field = "ProfileType"
+		case x.Column != "":
 			field += " " + x.Column
 		}
 		all = append(all, fault.Field(field, "%s", x.Text))

@@ -2,6 +2,7 @@ package supersim
 
 import (
 	"strings"
+	"unicode"
 
 	"godwit/sim"
 	"godwit/web"
@@ -14,8 +15,13 @@ func uniqueName(f *web.Form) *string {
 		return nil
 	}
 	name := f.Text("UniqueName", maxName)
-	if strings.TrimSpace(name) != name {
+	switch {
+	case strings.TrimSpace(name) != name:
 		f.Fail("UniqueName", "must not begin or end with a blank")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		f.Fail("UniqueName", "must not have control characters, such as line breaks")
+	case name == "." || name == "..":
+		f.Fail("UniqueName", "must not be %q: clients take that out of paths", name)
 	}
 	return &name
 }

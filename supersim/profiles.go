@@ -55,6 +55,9 @@ func (d *door) createProfile(w http.ResponseWriter, r *web.Request) error {
 	want := sim.Reservation{
 		Account: r.Caller.Account, EID: f.String("Eid"), WantsCode: f.Bool("GenerateMatchingId", false), Callback: callbackOf(f),
 	}
+	if refusal := sim.CheckEID(want.EID); refusal != nil {
+		f.Refuse(refusal)
+	}
 	if err := f.Err(); err != nil {
 		return err
 	}

@@ -59,7 +59,11 @@ func (d *door) registerSim(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	s, err := d.sims.RegisterCard(r.Context(), r.Caller.Account, f.String("Iccid"), f.String("RegistrationCode"))
+	iccid, code := f.String("Iccid"), f.String("RegistrationCode")
+	if err := f.Err(); err != nil {
+		return err
+	}
+	s, err := d.sims.RegisterCard(r.Context(), r.Caller.Account, iccid, code)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (q *query) bySim(ctx context.Context, p RecordPage) (list []Record, more bo
 	if q.subject == 0 || len(q.places) == 0 {
 		return nil, false, nil
 	}
-	w := walk{query: q, need: p.Limit + p.Offset + 1, from: p.After}
+	w := walk{query: q, need: p.Limit + 1, skip: p.Offset, from: p.After}
 	if p.Before != nil {
 		w.back, w.from, w.need = true, p.Before, p.Limit
 	}
@@ -40,11 +40,10 @@ func (q *query) bySim(ctx context.Context, p RecordPage) (list []Record, more bo
 		slices.Reverse(w.list)
 		return w.list, len(w.list) > 0, nil // the page that was come from follows
 	}
-	list = w.list[min(p.Offset, len(w.list)):]
-	if len(list) > p.Limit {
-		return list[:p.Limit], true, nil
+	if len(w.list) > p.Limit {
+		return w.list[:p.Limit], true, nil
 	}
-	return list, false, nil
+	return w.list, false, nil
 }
 
 // A walk goes through records from one place on, in the order of the list or
@@ -53,8 +52,18 @@ type walk struct {
 	*query
 	from *Place
 	back bool
+	skip int // records to pass over first; they are not kept
 	need int
 	list []Record
+}
+
+func (w *walk) add(r Record) {
+	switch {
+	case w.skip > 0:
+		w.skip--
+	case len(w.list) < w.need:
+		w.list = append(w.list, r)
+	}
 }
 
 // order returns the words for "further on" and for sorting.
@@ -95,10 +104,10 @@ func (w *walk) whole(ctx context.Context) error {
 		}
 		for _, one := range sims {
 			at = one.sid
-			if a := totals[one.id]; a != (amount{}) && len(w.list) < w.need {
+			if a := totals[one.id]; a != (amount{}) {
 				r := w.record(w.filter.Start, w.filter.End)
 				r.SIM, r.Upload, r.Download = one.sid, a.up, a.down
-				w.list = append(w.list, r)
+				w.add(r)
 			}
 		}
 		if len(sims) < simsAtOnce {
@@ -187,7 +196,7 @@ func (w *walk) buckets(ctx context.Context) error {
 		}
 		rows, err := w.QueryContext(ctx, `select u.sim_sid, sum(c.upload), sum(c.download) from `+s.table+` c join usage_subject u on u.id = c.subject
 			where c.`+w.anyPlace()+` and c.`+s.column+` = $1 and u.sim_sid <> '' and u.sim_sid `+beyond+` $2
-			group by u.sim_sid order by u.sim_sid `+sorting+` limit `+strconv.Itoa(w.need-len(w.list)), bucket, at)
+			group by u.sim_sid order by u.sim_sid `+sorting+` limit `+strconv.Itoa(w.skip+w.need-len(w.list)), bucket, at)
 		if err != nil {
 			return fmt.Errorf("read counters by Sim: %w", err)
 		}
@@ -197,7 +206,7 @@ func (w *walk) buckets(ctx context.Context) error {
 				rows.Close()
 				return fmt.Errorf("read counters by Sim: %w", err)
 			}
-			w.list = append(w.list, r)
+			w.add(r)
 		}
 		rows.Close()
 		if err := rows.Err(); err != nil {

@@ -68,7 +68,7 @@ func newHouse(t testing.TB, d *db.DB) *house {
 	events := event.New(d)
 	accounts := account.New(d, events)
 	h := &house{core: &core{known: map[string]sim.Subscriber{}}, stock: directory{}, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}
-	callbacks := callback.New(d, callback.Options{Token: accounts.SigningToken, Now: h.clock})
+	callbacks := callback.New(d, callback.Options{Signing: accounts.Signing, Now: h.clock})
 	sims := &sim.Store{DB: d, Jobs: q, Events: events, Accounts: accounts, Callbacks: callbacks, Network: h.core, Now: h.clock}
 	sims.Register()
 	h.Store = &Store{DB: d, Jobs: q, Events: events, Callbacks: callbacks, Sims: sims, Stock: h.stock, Now: h.clock}

@@ -206,7 +206,9 @@ func readLine(number int, cell func(string) string, wrong *Problems) Line {
 	return l
 }
 
-// maxAmount is the most one line may have: a petabyte.
+// maxAmount is the most that one line of an import, one Sim in an hour of it, or
+// one session may have: a petabyte. It is far from what a counter holds, so that no
+// sum of counters overflows.
 const maxAmount = 1_000_000_000_000_000
 
 // Imported says what became of an import.
@@ -296,6 +298,10 @@ func (s *Store) uses(ctx context.Context, q db.Query, owner string, lines []Line
 		if sums[k] == nil {
 			sums[k] = &Use{SIM: one, At: l.At, Network: l.Network}
 			order = append(order, k)
+		}
+		if sum := sums[k]; max(sum.Upload+l.Upload, sum.Download+l.Download) > maxAmount {
+			wrong.add(l.Number, "upload, download: with the lines before, one Sim has more than %d octets in one hour", int64(maxAmount))
+			continue
 		}
 		sums[k].Upload += l.Upload
 		sums[k].Download += l.Download

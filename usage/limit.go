@@ -34,15 +34,11 @@ func (s *Store) follow(ctx context.Context, tx *db.Tx, uses []Use) error {
 		}
 		// The period that ran when it was used. A Sim's first report may be of
 		// just before its activation was known here: that counts in the first.
-		result, err := tx.ExecContext(ctx, `update billing_period set used = used + $1, updated_at = $2 where sid =
+		if _, err := tx.ExecContext(ctx, `update billing_period set used = used + $1, updated_at = $2 where sid =
 			(select sid from billing_period where sim_sid = $3 and start_time <= $4 and end_time > $5
 			order by case when start_time <= $5 then 0 else 1 end, start_time desc limit 1)`,
-			octets, s.now().UnixMicro(), one.SID, u.At.Add(latest).UnixMicro(), u.At.UnixMicro())
-		if err != nil {
+			octets, s.now().UnixMicro(), one.SID, u.At.Add(latest).UnixMicro(), u.At.UnixMicro()); err != nil {
 			return fmt.Errorf("count in a billing period of %s: %w", one.SID, err)
-		}
-		if _, err := result.RowsAffected(); err != nil {
-			return err
 		}
 		if one.Status.Attaches() {
 			p, ok, err := openPeriod(ctx, tx, one.SID)

@@ -85,21 +85,25 @@ func (l *Listener) Run(ctx context.Context, conn net.PacketConn) error {
 		l.write(context.WithoutCancel(ctx))
 	}()
 	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
+	end := func() {
 		// What has been taken is stored and answered before the end.
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		stopped <- server.Shutdown(grace)
-	})
-	err := server.Serve(conn)
-	if !stop() {
-		if e := <-stopped; e != nil {
-			slog.WarnContext(ctx, "RADIUS reports under way were not waited for", "err", e)
-			return nil // their handlers may still send to the writer
-		}
 	}
-	close(l.waiting)
-	<-writing
+	stop := context.AfterFunc(ctx, end)
+	err := server.Serve(conn)
+	if stop() { // nobody has asked for the end: the port has broken
+		conn.Close()
+		end()
+	}
+	if e := <-stopped; e != nil {
+		// Their handlers may still send to the writer.
+		slog.WarnContext(ctx, "RADIUS reports under way were not waited for", "err", e)
+	} else {
+		close(l.waiting)
+		<-writing
+	}
 	if errors.Is(err, radius.ErrServerShutdown) {
 		return nil
 	}
@@ -233,10 +237,13 @@ func readReport(p *radius.Packet, client string, from net.Addr, now time.Time) (
 	}
 	r.Upload, r.Download = int64(rfc2866.AcctInputOctets_Get(p)), int64(rfc2866.AcctOutputOctets_Get(p))
 	if high, err := rfc2869.AcctInputGigawords_Lookup(p); err == nil {
-		r.Upload, r.Wide = r.Upload|int64(high&0x7fffffff)<<32, true
+		r.Upload, r.Wide = r.Upload|int64(high)<<32, true
 	}
 	if high, err := rfc2869.AcctOutputGigawords_Lookup(p); err == nil {
-		r.Download, r.Wide = r.Download|int64(high&0x7fffffff)<<32, true
+		r.Download, r.Wide = r.Download|int64(high)<<32, true
+	}
+	if min(r.Upload, r.Download) < 0 || max(r.Upload, r.Download) > maxAmount {
+		return r, fmt.Errorf("counters of %d and %d octets: no session has more than %d", uint64(r.Upload), uint64(r.Download), int64(maxAmount))
 	}
 	r.Addresses = addresses(p)
 	readSubscriber(p, &r)

@@ -3,9 +3,11 @@ package usage
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,6 +162,77 @@ func TestRADIUS(t *testing.T) {
 			t.Errorf("%d and %d in the end", up, down)
 		}
 	})
+}
+
+// TestBrokenPort: a port that breaks ends the listener, not the program, while a
+// report is under way.
+func TestBrokenPort(t *testing.T) {
+	h := newHouse(t, dbtest.SQLite(t))
+	client, err := ParseClient("127.0.0.1=" + secret)
+	check(t, err)
+	octets, err := packet(rfc2866.AcctStatusType_Value_Stop, "a1", "001010000000009", h.clock(), 900, 9, 9).Encode()
+	check(t, err)
+	conn := &breaking{octets: octets, closed: make(chan struct{})}
+	ended := make(chan error, 1)
+	returned := make(chan struct{})
+	reading := make(chan struct{})
+	store := &Store{DB: h.DB, Jobs: h.Jobs, Events: h.Events, Callbacks: h.Callbacks, Sims: h.Sims, Stock: h.Stock}
+	var once sync.Once
+	store.Now = func() time.Time { // the handler asks for it before it passes the report on
+		once.Do(func() { close(reading) })
+		select {
+		case <-returned:
+		case <-conn.closed:
+		}
+		return h.clock()
+	}
+	conn.until = reading
+	l := &Listener{Store: store, Clients: []Client{client}}
+	go func() {
+		ended <- l.Run(t.Context(), conn)
+		close(returned)
+	}()
+	if err := <-ended; err == nil {
+		t.Error("the listener of a broken port has ended well")
+	}
+	<-conn.closed
+}
+
+// breaking is a port that one packet comes to before it breaks.
+type breaking struct {
+	net.PacketConn
+	octets        []byte
+	until, closed chan struct{}
+}
+
+func (c *breaking) ReadFrom(b []byte) (int, net.Addr, error) {
+	if c.octets == nil {
+		<-c.until
+		return 0, nil, &net.OpError{Op: "read", Err: errors.New("broken")}
+	}
+	n := copy(b, c.octets)
+	c.octets = nil
+	return n, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, nil
+}
+
+func (c *breaking) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
+func (c *breaking) LocalAddr() net.Addr                       { return &net.UDPAddr{Port: 1813} }
+
+func (c *breaking) Close() error {
+	close(c.closed)
+	return nil
+}
+
+// TestUnbelievableCounters: counters that no session has would make sums of them
+// overflow.
+func TestUnbelievableCounters(t *testing.T) {
+	now := time.Now()
+	for up, ok := range map[uint64]bool{maxAmount: true, maxAmount + 1: false, 1 << 62: false, 1<<64 - 1: false} {
+		p := packet(rfc2866.AcctStatusType_Value_Stop, "a1", "001010000000009", now, 900, up, 1)
+		if r, err := readReport(p, "gw", &net.UDPAddr{}, now); (err == nil) != ok {
+			t.Errorf("%d octets were read as %d, %v", up, r.Upload, err)
+		}
+	}
 }
 
 func TestParseClient(t *testing.T) {

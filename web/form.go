@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"godwit/fault"
 )
@@ -42,9 +44,10 @@ type Form struct {
 }
 
 // PostForm reads the body of a request as a form. Parameters in the query of a
-// POST do not count.
+// POST do not count. However long a file the route takes, a form is no longer
+// than usual: it is held in memory.
 func PostForm(r *Request) (*Form, error) {
-	body, err := io.ReadAll(r.Body)
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if err != nil {
 		return nil, fmt.Errorf("read request body: %w", err)
 	}
@@ -66,19 +69,17 @@ func parseForm(s, where string) (*Form, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "The %s is not a well-formed list of parameters: %v", where, err)
 	}
-	for name, all := range values {
-		for _, v := range all {
-			if !storable(v) || !storable(name) {
-				return nil, fault.New(fault.Invalid, "Parameter %.40q in the %s is not text in UTF-8", name, where)
-			}
-		}
-	}
 	return &Form{values: values}, nil
 }
 
-// Fail notes that a parameter is refused.
-func (f *Form) Fail(name, format string, args ...any) {
-	f.problems = append(f.problems, fault.Field(name, format, args...))
+// Fail notes that a parameter is refused. The first reason counts.
+func (f *Form) Fail(name, format string, args ...any) { f.Refuse(fault.Field(name, format, args...)) }
+
+// Refuse notes a refusal of one parameter. The first of each parameter counts.
+func (f *Form) Refuse(refusal *fault.Error) {
+	if !slices.ContainsFunc(f.problems, func(p *fault.Error) bool { return p.Field == refusal.Field }) {
+		f.problems = append(f.problems, refusal)
+	}
 }
 
 // Err returns what was wrong with the parameters read so far: nil, one
@@ -99,7 +100,7 @@ func (f *Form) Has(name string) bool { return len(f.values[name]) > 0 }
 // String returns a parameter, or the empty string. A parameter that comes
 // twice with different values is refused, for one of them would be lost.
 func (f *Form) String(name string) string {
-	all := f.values[name]
+	all := f.texts(name)
 	if len(all) == 0 {
 		return ""
 	}
@@ -126,13 +127,27 @@ func (f *Form) Optional(name string) *string {
 func (f *Form) Required(name string) string {
 	v := f.String(name)
 	if v == "" {
-		f.problems = append(f.problems, fault.Missing(name))
+		f.Refuse(fault.Missing(name))
 	}
 	return v
 }
 
-// List returns all values of a parameter that may be repeated.
-func (f *Form) List(name string) []string { return slices.Clone(f.values[name]) }
+// List returns all values of a parameter that may be repeated. Empty ones count
+// for nothing.
+func (f *Form) List(name string) []string {
+	return slices.DeleteFunc(slices.Clone(f.texts(name)), func(v string) bool { return v == "" })
+}
+
+// texts returns all values of a parameter, or none where it has one that cannot
+// be kept as text.
+func (f *Form) texts(name string) []string {
+	all := f.values[name]
+	if !slices.ContainsFunc(all, func(v string) bool { return !storable(v) }) {
+		return all
+	}
+	f.Fail(name, "must be text in UTF-8 without zero characters")
+	return nil
+}
 
 // Bool returns a parameter that is true or false in any letter case, or the
 // default when it was not sent.
@@ -194,6 +209,10 @@ func (f *Form) URL(name string) string {
 		return ""
 	}
 	u, err := url.Parse(v)
+	port := 1
+	if err == nil && u.Port() != "" {
+		port, err = strconv.Atoi(u.Port())
+	}
 	switch {
 	case len(v) > 2048:
 		f.Fail(name, "must have at most 2048 characters, not %d", len(v))
@@ -201,6 +220,10 @@ func (f *Form) URL(name string) string {
 		f.Fail(name, "must be an absolute URL that begins with http:// or https://, not %.80q", v)
 	case strings.ContainsFunc(v, func(c rune) bool { return c <= ' ' || c == 0x7f }):
 		f.Fail(name, "must be a URL without spaces or control characters")
+	case port < 1 || port > 65535:
+		f.Fail(name, "must have a port from 1 to 65535, not %s", u.Port())
+	case strings.ContainsFunc(u.Host, func(c rune) bool { return c > unicode.MaxASCII }):
+		f.Fail(name, "must have the host in its ASCII form (xn--…), not %.80q", u.Host)
 	default:
 		return v
 	}

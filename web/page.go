@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 )
 
@@ -92,22 +91,21 @@ type Meta struct {
 // first and last item; more says that items follow it. Filters of the request
 // are repeated in every link, as clients add nothing to them.
 func (p Page) Meta(r *Request, key, first, last string, more bool) Meta {
+	filters := r.URL.Query()
+	for _, own := range []string{"Page", "PageSize", "PageToken"} {
+		filters.Del(own)
+	}
+	all := r.Base + r.URL.EscapedPath() + "?"
+	if len(filters) > 0 {
+		all += filters.Encode() + "&"
+	}
+	all += "PageSize=" + strconv.Itoa(p.Size) + "&Page="
 	link := func(number int, token string) string {
-		q := url.Values{}
-		for name, all := range r.URL.Query() {
-			if name != "Page" && name != "PageSize" && name != "PageToken" {
-				q[name] = all
-			}
-		}
-		s := q.Encode()
-		if s != "" {
-			s += "&"
-		}
-		s += "PageSize=" + strconv.Itoa(p.Size) + "&Page=" + strconv.Itoa(number)
+		s := all + strconv.Itoa(number)
 		if token != "" {
 			s += "&PageToken=" + token
 		}
-		return r.Base + r.URL.EscapedPath() + "?" + s
+		return s
 	}
 	m := Meta{Page: p.Number, PageSize: p.Size, Key: key, FirstPageURL: link(0, "")}
 	here := ""

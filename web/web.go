@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -75,7 +76,9 @@ type Door struct {
 	busy map[string]int // requests under way, by account
 }
 
-const defaultMaxBody = 64 << 10
+// maxBody is the largest request body in octets, where neither the door nor a
+// route takes more, and the largest form.
+const maxBody = 64 << 10
 
 // errorTrouble is the refusal that stands for an error of our own.
 var errorTrouble = &fault.Error{Kind: fault.Internal, Message: "internal error"}
@@ -123,19 +126,31 @@ func (d *Door) serve(w http.ResponseWriter, r *Request) (err error) {
 		return err
 	}
 	defer d.leave(r.Caller.Account)
-	limit := d.MaxBody
-	if limit == 0 {
-		limit = defaultMaxBody
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") && r.ContentLength != 0 {
+		return fault.New(fault.Invalid, "The request body must be sent as it is, without Content-Encoding %.40q", coding)
 	}
-	if r.Route.MaxBody != 0 {
-		limit = r.Route.MaxBody
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	r.Body = received{http.MaxBytesReader(w, r.Body, cmp.Or(r.Route.MaxBody, d.MaxBody, maxBody))}
 	if d.Once != nil && r.Method == http.MethodPost && r.Header.Get(onceHeader) != "" {
 		return d.serveOnce(w, r, handler)
 	}
 	return handler(w, r)
 }
+
+// received is the body of a request. That it breaks off or comes damaged is the
+// client's trouble, whoever reads it.
+type received struct{ io.ReadCloser }
+
+func (b received) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = brokenBody{err}
+	}
+	return n, err
+}
+
+type brokenBody struct{ error }
+
+func (b brokenBody) Unwrap() error { return b.error }
 
 // enter counts a request of an account in.
 func (d *Door) enter(account string) error {
@@ -169,6 +184,7 @@ func (d *Door) leave(account string) {
 // logged and shown as trouble of our own.
 func (d *Door) refuse(w *recorder, r *Request, err error) {
 	var tooLarge *http.MaxBytesError
+	broken, breaks := errors.AsType[brokenBody](err)
 	refusal, ok := fault.As(err)
 	var all []*fault.Error
 	switch problems, several := errors.AsType[Problems](err); {
@@ -177,6 +193,8 @@ func (d *Door) refuse(w *recorder, r *Request, err error) {
 	case ok:
 	case errors.As(err, &tooLarge):
 		refusal = fault.New(fault.Invalid, "The request body is larger than %d octets", tooLarge.Limit)
+	case breaks:
+		refusal = fault.New(fault.Invalid, "The request body could not be read to its end: %v", broken.error)
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
 		refusal = errorTrouble // the client has gone: nobody reads this, and it is no trouble of ours
 	default:

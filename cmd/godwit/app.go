@@ -65,7 +65,8 @@ type settings struct {
 	Field      fieldFlags
 	Retention  privacy.Policy
 
-	MoveInactive bool // Sims that are inactive may move between accounts
+	MoveInactive    bool // Sims that are inactive may move between accounts
+	NarrowCallbacks bool // none about download and installation
 
 	Core      string        // address of the core network, "" for the registry in the database
 	CoreCheck time.Duration // between two comparisons with it, 0 for none
@@ -158,6 +159,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		DB: d, Jobs: a.queue, Events: a.events, Accounts: a.accounts, Callbacks: a.calls, Ledger: ledger,
 		Preparer: preparer{a.smdp}, Handout: preparer{a.smdp}, Network: a.core, Catalogue: networks,
 		ProfileType: s.ProfileType, Requester: smdp.LocalRequester, SMDPAddress: s.SMDPAddress[0], MoveInactive: s.MoveInactive,
+		NarrowCallbacks: s.NarrowCallbacks,
 	}
 	a.sims.Register()
 	a.core.Sims = a.sims

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,4 +127,39 @@ func (d detour) RoundTrip(r *http.Request) (*http.Response, error) {
 	there := r.Clone(r.Context())
 	there.URL.Scheme, there.URL.Host, there.Host = "http", d.host, d.host
 	return http.DefaultTransport.RoundTrip(there)
+}
+
+// TestNarrowCallbacks: a server that is told so calls back about a reservation
+// once, although it is downloaded and installed.
+func TestNarrowCallbacks(t *testing.T) {
+	p := startServer(t, "--narrow-callbacks", "--callback-allow", "127.0.0.1:9")
+	var one struct {
+		SID    string `json:"sid"`
+		Status string `json:"status"`
+		Code   string `json:"activation_code"`
+	}
+	is := func(status string) {
+		t.Helper()
+		for deadline := time.Now().Add(longest); one.Status != status; pause() {
+			if p.call("/v1/ESimProfiles/"+one.SID, nil, &one); time.Now().After(deadline) {
+				t.Fatalf("the reservation stays %s", one.Status)
+			}
+		}
+	}
+	p.call("/v1/ESimProfiles", url.Values{"GenerateMatchingId": {"true"}, "CallbackUrl": {"http://127.0.0.1:9/#rc=0"}}, &one)
+	is("available")
+	dir := filepath.Join(t.TempDir(), "chip")
+	godwit(t, "euicc", "new", "--data", p.data, "--dir", dir)
+	godwit(t, "lpa", "--euicc", dir, "download", "LPA:"+one.Code)
+	is("installed")
+	// Callbacks are stored with the change that they tell about.
+	var told struct {
+		Callbacks []struct {
+			Parameters string `json:"parameters"`
+		} `json:"callbacks"`
+	}
+	p.call("/v1/Callbacks?SubjectSid="+one.SID, nil, &told)
+	if len(told.Callbacks) != 1 || !strings.Contains(told.Callbacks[0].Parameters, "ESimProfileStatus=available") {
+		t.Errorf("callbacks %+v, want one of available", told.Callbacks)
+	}
 }

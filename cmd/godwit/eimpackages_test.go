@@ -56,6 +56,9 @@ func TestPackages(t *testing.T) {
 		}
 	}
 	ask(http.MethodGet, path+"/00000000000000000000000000000000", "", http.StatusNotFound)
+	if a := ask(http.MethodPost, path, `{"kind": "set-fallback", "iccid": "8988303000000000019"}`, http.StatusNotFound); !strings.Contains(a.Message, "8988303000000000019") {
+		t.Errorf("a profile that is not there: %q", a.Message)
+	}
 
 	for _, tt := range []struct{ body, stage, code, words string }{
 		{`{"kind": "get-rat"}`, "done", "complete", "PPR1 disabling not allowed"},

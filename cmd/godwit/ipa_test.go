@@ -193,7 +193,7 @@ func (h *handset) start(t *testing.T) {
 	var chip ipa.Chip
 	var err error
 	if h.emulated {
-		chip, err = ipa.ConsumerJournal(card, &fuse.Journal{Journal: &h.chipJournal, Fuse: &h.fault.Fuse}, h.agent)
+		chip, err = ipa.Consumer(card, &fuse.Journal{Journal: &h.chipJournal, Fuse: &h.fault.Fuse}, h.agent)
 	} else {
 		chip, err = ipa.SGP32(card)
 	}

@@ -62,7 +62,7 @@ func (f labFlags) config(devices int) (c lab.Config, err error) {
 	return c, nil
 }
 
-// factory makes the chips of a lab under a trust set whose EUMs are ours.
+// factoryOf makes the chips of a lab under a trust set whose EUMs are ours.
 func factoryOf(set *trust.Set) (f lab.Factory, err error) {
 	for _, m := range set.Members {
 		f.Roots = append(f.Roots, m.Identity.CI)
@@ -98,29 +98,32 @@ func serverOf(at addresses, user, password string) (lab.Server, error) {
 	}, nil
 }
 
-// labServer finds the server of a data directory, and what is needed to live
-// with it.
-func (f dataFlags) lab(ctx context.Context) (s lab.Server, factory lab.Factory, err error) {
+// lab makes a lab whose devices live with the server of the data directory, in a
+// process of its own.
+func (f dataFlags) lab(ctx context.Context, config lab.Config) (*lab.Lab, error) {
 	found, err := f.credentials(ctx)
 	if err != nil {
-		return s, factory, err
+		return nil, err
 	}
 	at, err := f.addresses()
 	if err != nil {
-		return s, factory, err
+		return nil, err
 	}
 	set, err := trust.Load(f.pkiDir(), at.Set)
 	if err != nil {
-		return s, factory, err
+		return nil, err
 	}
-	if factory, err = factoryOf(set); err != nil {
-		return s, factory, err
+	if config.Factory, err = factoryOf(set); err != nil {
+		return nil, err
 	}
 	if found.RMUser == "" || found.RMPassword == "" {
-		return s, factory, errors.New("the server has no user of the Remote Manager API whose password is known here: devices cannot enrol")
+		return nil, errors.New("the server has no user of the Remote Manager API whose password is known here: devices cannot enrol")
 	}
-	s, err = serverOf(at, found.RMUser, found.RMPassword)
-	return s, factory, err
+	if config.Server, err = serverOf(at, found.RMUser, found.RMPassword); err != nil {
+		return nil, err
+	}
+	useMemory()
+	return lab.New(config)
 }
 
 // labRunCommand runs virtual devices in a process of their own.
@@ -144,14 +147,10 @@ func (c labRunCommand) Run(ctx context.Context) error {
 		return c.printPlan(config)
 	}
 	config.Dir = c.State
-	if config.Server, config.Factory, err = c.lab(ctx); err != nil {
-		return err
-	}
-	l, err := lab.New(config)
+	l, err := c.lab(ctx, config)
 	if err != nil {
 		return err
 	}
-	useMemory()
 	if c.For > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.For)

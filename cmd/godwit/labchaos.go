@@ -38,14 +38,10 @@ func (c labChaosCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if config.Server, config.Factory, err = c.lab(ctx); err != nil {
-		return err
-	}
-	l, err := lab.New(config)
+	l, err := c.lab(ctx, config)
 	if err != nil {
 		return err
 	}
-	useMemory()
 	if c.Rate <= 0 {
 		c.Rate = max(1, float64(c.Devices)/60)
 	}

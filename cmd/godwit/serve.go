@@ -35,6 +35,7 @@ type serveCommand struct {
 	OrderLifetime time.Duration `help:"How long after ConfirmOrder a profile may be downloaded, as 720h; without it orders do not expire." placeholder:"DURATION"`
 	RetryFailed   int           `name:"retry-failed-installations" help:"How often an order may be downloaded again after the eUICC has reported a failed installation." placeholder:"N"`
 	CallbackAllow []string      `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
+	Narrow        bool          `name:"narrow-callbacks" help:"Call back about a reservation only when it becomes available or fails, not about download and installation."`
 	AccountRate   float64       `help:"Requests of one account in a second; more are answered 429. No bound by default." placeholder:"N"`
 	Concurrent    int           `name:"account-concurrent" help:"Requests of one account under way at a time; more are answered 429." default:"1000" placeholder:"N"`
 	MoveInactive  bool          `help:"Have Sims that are inactive move between accounts, too; otherwise only new ones do."`
@@ -107,7 +108,7 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}()
 	config := settings{
 		API: api, ProfileType: c.ProfileType, RetryFailed: c.RetryFailed, OrderLifetime: c.OrderLifetime,
-		Rate: c.AccountRate, Concurrent: c.Concurrent, Core: c.Core, CoreCheck: c.interval(), MoveInactive: c.MoveInactive,
+		Rate: c.AccountRate, Concurrent: c.Concurrent, Core: c.Core, CoreCheck: c.interval(), MoveInactive: c.MoveInactive, NarrowCallbacks: c.Narrow,
 	}
 	if config.OperatorCA, err = operatorAuthorities(c.OperatorCA); err != nil {
 		return nil, fmt.Errorf("--operator-ca: %w", err)

@@ -209,12 +209,27 @@ func (a *app) firstClient(ctx context.Context, sid string) error {
 // firstUser makes the administrator of the Remote Manager API whose password
 // `credentials` prints. An installation that has users of its own gets none.
 func (a *app) firstUser(ctx context.Context, sid string) error {
+	there := func(q db.Query) (bool, error) {
+		users, err := a.accounts.Users(ctx, q, sid)
+		return len(users) > 0, err
+	}
+	var done bool
+	err := a.db.Read(ctx, func(q db.Query) (err error) {
+		done, err = there(q)
+		return err
+	})
+	if err != nil || done {
+		return err
+	}
+	password, err := account.NewPassword(ctx, "")
+	if err != nil {
+		return err
+	}
 	return a.db.Write(ctx, func(tx *db.Tx) error {
-		users, err := a.accounts.Users(ctx, tx, sid)
-		if err != nil || len(users) > 0 {
-			return err
+		if done, err := there(tx); err != nil || done {
+			return err // another server of this database was faster
 		}
-		_, _, err = a.accounts.CreateUser(ctx, tx, account.User{Name: "admin", Account: sid, Role: account.Administrator}, "", true)
+		_, err := a.accounts.CreateUser(ctx, tx, account.User{Name: "admin", Account: sid, Role: account.Administrator}, password, true)
 		if fault.Is(err, fault.Conflict) {
 			return nil // another account has that name, so there is somebody who can make users
 		}

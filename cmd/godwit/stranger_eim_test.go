@@ -49,7 +49,7 @@ func newOurIPA(t *testing.T, set *trust.Set, url string, native, json bool) *our
 	if native {
 		chip, err = ipa.SGP32(card)
 	} else {
-		chip, err = ipa.Consumer(card, t.TempDir(), config.Credentials[0].Key)
+		chip, err = ipa.Consumer(card, ipa.FileJournal(t.TempDir(), "chip.json"), config.Credentials[0].Key)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -242,7 +242,7 @@ func TestStrangerIPA(t *testing.T) {
 		if said, err := ipa.poll(); err == nil || !strings.Contains(said, "reads profile packages of version") {
 			t.Fatalf("the foreign IPA at a profile of a later version: %v\n%s", err, said)
 		}
-		if outcome := o.outcome(task); outcome.Stage != "" {
+		if outcome := o.outcome(task); outcome.Stage != eim.Sent {
 			t.Errorf("outcome of the download before its time: %+v", outcome)
 		}
 		o.mu.Lock()
@@ -257,7 +257,7 @@ func TestStrangerIPA(t *testing.T) {
 }
 
 // TestStrangerIPADoubted has the foreign IPA poll an eIM that does not trust the
-// CI of its eUICC: nothing but the questions who it is goes out.
+// CI of its eUICC: nothing but the questions who it is goes out, and what waits for it fails.
 func TestStrangerIPADoubted(t *testing.T) {
 	stranger(t, "GODWIT_OPENIOTRSP_IPA", "")
 	private, err := trust.NewTest(testSet, []string{"localhost"}, time.Now())
@@ -275,7 +275,7 @@ func TestStrangerIPADoubted(t *testing.T) {
 	if strings.Contains(said, "kind=euicc-package") || !strings.Contains(said, "kind=ipa-euicc-data") {
 		t.Errorf("an eUICC of a CI that is not trusted was given\n%s", said)
 	}
-	if outcome := o.outcome(task); outcome.Stage != "" {
+	if outcome := o.outcome(task); outcome.Stage != eim.Failed || outcome.Reason != "refused" || !strings.Contains(outcome.Message, "is not trusted here") {
 		t.Errorf("outcome of a task for it: %+v", outcome)
 	}
 	var contacted bool

@@ -39,7 +39,7 @@ func stranger(t *testing.T, variable, name string) []string {
 	}
 	if name != "" {
 		// Debian keeps servers where the path of ordinary users does not lead.
-		for _, place := range []string{name, filepath.Join("/usr/sbin", name)} {
+		for _, place := range []string{name, filepath.Join("/usr/sbin", name), filepath.Join("/usr/libexec", name)} {
 			if path, err := exec.LookPath(place); err == nil {
 				return []string{path}
 			}

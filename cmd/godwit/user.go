@@ -56,19 +56,26 @@ type passwordFlags struct {
 	PasswordStdin bool `help:"Read the password from standard input; otherwise one is made and printed."`
 }
 
-func (f passwordFlags) password() (string, error) {
+func (f passwordFlags) password(ctx context.Context) (account.Password, error) {
 	if !f.PasswordStdin {
-		return "", nil
+		return account.NewPassword(ctx, "")
 	}
 	text, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<10))
 	if err != nil {
-		return "", err
+		return account.Password{}, err
 	}
-	password := strings.TrimRight(string(text), "\r\n")
-	if password == "" {
-		return "", errors.New("there is no password on standard input")
+	given := strings.TrimRight(string(text), "\r\n")
+	if given == "" {
+		return account.Password{}, errors.New("there is no password on standard input")
 	}
-	return password, nil
+	return account.NewPassword(ctx, given)
+}
+
+// show prints a password that was made.
+func (f passwordFlags) show(p account.Password) {
+	if !f.PasswordStdin {
+		fmt.Printf("password %s (it is not shown again)\n", string(p.Text))
+	}
 }
 
 type userAddCommand struct {
@@ -83,22 +90,19 @@ func (c userAddCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	given, err := c.password()
+	password, err := c.password(ctx)
 	if err != nil {
 		return err
 	}
 	var u account.User
-	var password string
 	if err := c.with(ctx, func(s *account.Store, tx *db.Tx, sid string) (err error) {
-		u, password, err = s.CreateUser(ctx, tx, account.User{Name: c.Name, Account: sid, Role: role}, given, false)
+		u, err = s.CreateUser(ctx, tx, account.User{Name: c.Name, Account: sid, Role: role}, password, false)
 		return err
 	}); err != nil {
 		return err
 	}
 	fmt.Printf("user %s, %s\n", u.Name, u.Role)
-	if given == "" {
-		fmt.Printf("password %s (it is not shown again)\n", password)
-	}
+	c.show(password)
 	return nil
 }
 
@@ -158,20 +162,16 @@ type userPasswordCommand struct {
 }
 
 func (c userPasswordCommand) Run(ctx context.Context) error {
-	given, err := c.password()
+	password, err := c.password(ctx)
 	if err != nil {
 		return err
 	}
-	var password string
-	if err := c.with(ctx, func(s *account.Store, tx *db.Tx, sid string) (err error) {
-		password, err = s.SetPassword(ctx, tx, sid, c.Name, given)
-		return err
+	if err := c.with(ctx, func(s *account.Store, tx *db.Tx, sid string) error {
+		return s.SetPassword(ctx, tx, sid, c.Name, password)
 	}); err != nil {
 		return err
 	}
-	if given == "" {
-		fmt.Printf("password %s (it is not shown again)\n", password)
-	}
+	c.show(password)
 	return nil
 }
 

@@ -1,0 +1,9 @@
+package db
+
+import "strings"
+
+// Text makes a stranger's text fit for storing: UTF-8 without the character NUL,
+// which PostgreSQL refuses, and at most so many bytes of it, cut between characters.
+func Text(s string, most int) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), most)], "\x00", ""), "")
+}

@@ -58,7 +58,9 @@ func makeFile(path string, mustExist bool) error {
 }
 
 func sqlitePool(path string, writes bool, size int) (*sql.DB, error) {
-	set := url.Values{"_dqs": {"0"}, "_error_rc": {"1"}}
+	// The job queue's times are texts here, and texts are compared: wherever the
+	// server is they must be of one zone.
+	set := url.Values{"_dqs": {"0"}, "_error_rc": {"1"}, "_timezone": {"UTC"}}
 	pragmas := []string{
 		"busy_timeout(5000)", // first: the next one may have to wait for another process
 		"journal_mode(wal)",

@@ -63,8 +63,8 @@ func (d *door) createFleet(w http.ResponseWriter, r *web.Request) error {
 		Account: r.Caller.Account, UniqueName: deref(fleetName(f)), Access: f.Required("NetworkAccessProfile"),
 		Data: f.Bool("DataEnabled", true), DataLimit: f.Int("DataLimit", sim.MinDataLimit, sim.MaxDataLimit, sim.DefaultDataLimit),
 		SMS:     f.Bool("SmsCommandsEnabled", true),
-		SMSHook: d.callback(f, "SmsCommands"),
-		IPHook:  d.callback(f, "IpCommands"),
+		SMSHook: d.callback(f, "SmsCommandsUrl", "SmsCommandsMethod"),
+		IPHook:  d.callback(f, "IpCommandsUrl", "IpCommandsMethod"),
 	}
 	if err := f.Err(); err != nil {
 		return err

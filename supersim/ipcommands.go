@@ -47,7 +47,7 @@ func (d *door) createIP(w http.ResponseWriter, r *web.Request) error {
 	}
 	o := command.IPOrder{
 		Account: r.Caller.Account, SIM: f.Required("Sim"), Payload: f.Required("Payload"),
-		PayloadType: f.OneOf("PayloadType", command.Text, command.Binary), Callback: d.callback(f, "Callback"),
+		PayloadType: f.OneOf("PayloadType", command.Text, command.Binary), Callback: d.callback(f, "CallbackUrl", "CallbackMethod"),
 	}
 	if f.Required("DevicePort") != "" {
 		o.DevicePort = int(f.Int("DevicePort", 1, 65535, 0))

@@ -81,7 +81,7 @@ func (d *door) createOrder(w http.ResponseWriter, r *web.Request) error {
 	}
 	want := bulk.Request{
 		Account: r.Caller.Account, Label: f.Text("Label", maxName), Type: f.Text("ProfileType", 100),
-		WantsCode: f.Bool("GenerateMatchingId", false), Callback: d.callback(f, "Callback"), PerProfile: f.OneOf("CallbackPer", "order", "profile") == "profile",
+		WantsCode: f.Bool("GenerateMatchingId", false), Callback: d.callback(f, "CallbackUrl", "CallbackMethod"), PerProfile: f.OneOf("CallbackPer", "order", "profile") == "profile",
 		Partial: f.Bool("Partial", false), DryRun: f.Bool("DryRun", false),
 	}
 	var lines bulk.Lines

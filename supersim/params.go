@@ -30,10 +30,10 @@ func uniqueName(f *web.Form) *string {
 // maxName is the longest unique name, in characters.
 const maxName = 255
 
-// callback reads where to tell about something: the parameters named after the
-// prefix, CallbackUrl and CallbackMethod for "Callback".
-func (d *door) callback(f *web.Form, prefix string) sim.Callback {
-	return sim.Callback{URL: d.callbackURL(f, prefix+"Url"), Method: f.Method(prefix + "Method")}
+// callback reads where to tell about something: the parameters with the address
+// and the method, such as CallbackUrl and CallbackMethod.
+func (d *door) callback(f *web.Form, url, method string) sim.Callback {
+	return sim.Callback{URL: d.callbackURL(f, url), Method: f.Method(method)}
 }
 
 // callbackURL reads an address that can be called, see [callback.Sender.Check].

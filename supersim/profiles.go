@@ -53,7 +53,7 @@ func (d *door) createProfile(w http.ResponseWriter, r *web.Request) error {
 		return err
 	}
 	want := sim.Reservation{
-		Account: r.Caller.Account, EID: f.String("Eid"), WantsCode: f.Bool("GenerateMatchingId", false), Callback: d.callback(f, "Callback"),
+		Account: r.Caller.Account, EID: f.String("Eid"), WantsCode: f.Bool("GenerateMatchingId", false), Callback: d.callback(f, "CallbackUrl", "CallbackMethod"),
 	}
 	if refusal := sim.CheckEID(want.EID); refusal != nil {
 		f.Refuse(refusal)

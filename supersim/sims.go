@@ -79,7 +79,7 @@ func (d *door) updateSim(w http.ResponseWriter, r *web.Request) error {
 	}
 	u := sim.SimUpdate{
 		UniqueName: uniqueName(f), Status: sim.Status(f.OneOf("Status", string(sim.Ready), string(sim.Active), string(sim.Inactive))),
-		Fleet: f.Optional("Fleet"), Callback: d.callback(f, "Callback"),
+		Fleet: f.Optional("Fleet"), Callback: d.callback(f, "CallbackUrl", "CallbackMethod"),
 	}
 	if to := f.String("AccountSid"); to != "" {
 		if !sim.IsSID(to, account.Prefix) {

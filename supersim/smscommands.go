@@ -40,7 +40,7 @@ func (d *door) createSMS(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	ref, payload, tell := f.Required("Sim"), f.Required("Payload"), d.callback(f, "Callback")
+	ref, payload, tell := f.Required("Sim"), f.Required("Payload"), d.callback(f, "CallbackUrl", "CallbackMethod")
 	if err := f.Err(); err != nil {
 		return err
 	}

@@ -216,7 +216,7 @@ func (d *door) updateLimitCallback(w http.ResponseWriter, r *web.Request) error 
 	if err != nil {
 		return err
 	}
-	c := d.callback(f, "Callback")
+	c := d.callback(f, "CallbackUrl", "CallbackMethod")
 	if err := f.Err(); err != nil {
 		return err
 	}

@@ -234,14 +234,36 @@ func TestColumnTwice(t *testing.T) {
 	}
 }
 
+// TestNUL says what is wrong with a text that has the character, which is UTF-8.
+func TestNUL(t *testing.T) {
+	w := newWorld(t, dbtest.SQLite(t), nil)
+	for _, tt := range []struct{ method, target, body, says string }{
+		{http.MethodGet, "/ws/v1/devices/inventory?query=name%20%3D%20'a%00'", "", "query must not have the character NUL"},
+		{http.MethodGet, "/ws/v1/devices/inventory?orderby=a%00", "", "orderby must not have the character NUL"},
+		{http.MethodGet, "/ws/v1/devices/inventory?query=name%20%3D%20'%FF'", "", "query must be text in UTF-8"},
+		{http.MethodPost, "/ws/v1/devices/inventory", `{"mac": "0004F3000001", "tags": ["a\u0000"]}`, "tags must not have the character NUL"},
+		{http.MethodPost, "/ws/v1/devices/inventory", `{"mac": "0004F3000001", "tags": "a\u0000,b"}`, "tags must not have the character NUL"},
+	} {
+		if _, content := w.ask(t, tt.method, tt.target, tt.body); !strings.Contains(content, `"error_message":"`+tt.says) || strings.Contains(content, "zero") {
+			t.Errorf("%s %s: %s, want %s", tt.target, tt.body, content, tt.says)
+		}
+	}
+}
+
 func TestMethods(t *testing.T) {
 	w := newWorld(t, dbtest.SQLite(t), nil)
 	nobody := func(q *http.Request) { q.Header.Del("Authorization") }
-	if a, content := w.ask(t, http.MethodOptions, "/ws/v1/devices/inventory.json", "", nobody); a.StatusCode != http.StatusNoContent || content != "" || a.Header.Get("Allow") != "DELETE, GET, POST, OPTIONS" {
+	if a, content := w.ask(t, http.MethodOptions, "/ws/v1/devices/inventory.json", "", nobody); a.StatusCode != http.StatusNoContent || content != "" || a.Header.Get("Allow") != "DELETE, GET, HEAD, POST, OPTIONS" {
 		t.Errorf("OPTIONS: %d %s %s", a.StatusCode, a.Header.Get("Allow"), content)
 	}
 	if a, content := w.ask(t, http.MethodHead, "/ws/v1/devices/inventory", ""); a.StatusCode != http.StatusOK || content != "" || a.ContentLength < 20 {
 		t.Errorf("HEAD: %d, %d octets", a.StatusCode, a.ContentLength)
+	}
+	if a, _ := w.ask(t, http.MethodPatch, "/ws/v1/devices/inventory", ""); a.Header.Get("Allow") != "DELETE, GET, HEAD, POST" {
+		t.Errorf("PATCH: Allow %s", a.Header.Get("Allow"))
+	}
+	if a, _ := w.ask(t, http.MethodGet, "/ws/v1/esim_profiles/download", ""); a.Header.Get("Allow") != "POST" {
+		t.Errorf("where nothing is read: Allow %s", a.Header.Get("Allow"))
 	}
 	for method, target := range map[string]string{http.MethodPatch: "/ws/v1/devices/inventory", http.MethodOptions: "/ws/v1/nothing", "BREW": "/ws/v1/devices"} {
 		a, content := w.ask(t, method, target, "")

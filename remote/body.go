@@ -81,6 +81,13 @@ func (b *body) fail(name, format string, args ...any) {
 	}
 }
 
+// noNUL refuses a text that PostgreSQL would not take.
+func (b *body) noNUL(name, text string) {
+	if strings.ContainsRune(text, 0) {
+		b.fail(name, "must not have the character NUL")
+	}
+}
+
 // has reports whether a member is there.
 func (b *body) has(name string) bool { return b.values[name] != nil }
 
@@ -90,9 +97,7 @@ func (b *body) text(name string) *string {
 	case nil:
 		return nil
 	case string:
-		if strings.ContainsRune(v, 0) {
-			b.fail(name, "must not have the character NUL")
-		}
+		b.noNUL(name, v)
 		return &v
 	case json.Number:
 		if b.loose {
@@ -171,6 +176,7 @@ func (b *body) texts(name string) *[]string {
 	case nil:
 		return nil
 	case string:
+		b.noNUL(name, v)
 		list := []string{}
 		for one := range strings.SplitSeq(v, ",") {
 			if one = strings.TrimSpace(one); one != "" {
@@ -182,9 +188,10 @@ func (b *body) texts(name string) *[]string {
 		list := make([]string, len(v))
 		for i, one := range v {
 			s, ok := one.(string)
-			if !ok || strings.ContainsRune(s, 0) {
+			if !ok {
 				b.fail(name, "must be an array of texts")
 			}
+			b.noNUL(name, s)
 			list[i] = s
 		}
 		return &list

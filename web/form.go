@@ -141,12 +141,13 @@ func (f *Form) List(name string) []string {
 // texts returns all values of a parameter, or none where it has one that cannot
 // be kept as text.
 func (f *Form) texts(name string) []string {
-	all := f.values[name]
-	if !slices.ContainsFunc(all, func(v string) bool { return !storable(v) }) {
-		return all
+	for _, v := range f.values[name] {
+		if why := unfit(v); why != "" {
+			f.Fail(name, "%s", why)
+			return nil
+		}
 	}
-	f.Fail(name, "must be text in UTF-8 without zero characters")
-	return nil
+	return f.values[name]
 }
 
 // Bool returns a parameter that is true or false in any letter case, or the

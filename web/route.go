@@ -43,18 +43,24 @@ func (routes Routes) find(w http.ResponseWriter, r *Request) (Handler, error) {
 		if handler, ok := routes[i].Methods[method]; ok {
 			return handler, nil
 		}
-		var allowed []string
-		for m := range routes[i].Methods {
-			allowed = append(allowed, m)
-		}
-		slices.Sort(allowed)
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		w.Header().Set("Allow", strings.Join(routes[i].allowed(), ", "))
 		return nil, &fault.Error{
 			Kind: fault.Invalid, Code: MethodNotAllowed,
-			Message: "Method " + r.Method + " is not allowed on this resource; it knows " + strings.Join(allowed, " and "),
+			Message: "Method " + r.Method + " is not allowed on this resource; it knows " + strings.Join(slices.Sorted(maps.Keys(routes[i].Methods)), " and "),
 		}
 	}
 	return nil, NotFound(r)
+}
+
+// allowed returns the methods that the header Allow lists, sorted. HEAD is
+// answered wherever GET is.
+func (r Route) allowed() []string {
+	list := slices.Collect(maps.Keys(r.Methods))
+	if _, reads := r.Methods[http.MethodGet]; reads {
+		list = append(list, http.MethodHead)
+	}
+	slices.Sort(list)
+	return list
 }
 
 // Allowed returns the methods of a path, sorted; none for an unknown one.
@@ -65,7 +71,7 @@ func (routes Routes) Allowed(u *url.URL) []string {
 	}
 	for i := range routes {
 		if _, ok := match(routes[i].Path, segments); ok {
-			return slices.Sorted(maps.Keys(routes[i].Methods))
+			return routes[i].allowed()
 		}
 	}
 	return nil
@@ -121,7 +127,19 @@ func split(u *url.URL) ([]string, bool) {
 }
 
 // storable reports whether both databases keep s as a text.
-func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+func storable(s string) bool { return unfit(s) == "" }
+
+// unfit says what keeps s from being a text in both databases; nothing does if it
+// is empty.
+func unfit(s string) string {
+	switch {
+	case !utf8.ValidString(s):
+		return "must be text in UTF-8"
+	case strings.ContainsRune(s, 0):
+		return "must not have the character NUL"
+	}
+	return ""
+}
 
 // match compares a path with decoded segments.
 func match(path string, segments []string) (params []string, ok bool) {

@@ -115,6 +115,7 @@ var remoteSchemas = slices.Concat([]Schema{
 		{"created", "time", false, ""},
 		{"ended", "maybe time", false, ""},
 		{"witness", "maybe text", false, "Whose word it is: eUICC, agent or IPA."},
+		{"agent_key", "maybe text", false, "Of an agent's evidence: the public key that proves it, SubjectPublicKeyInfo in base64."},
 		{"evidence", "maybe text", false, "What was answered, octet by octet, in base64."},
 		{"evidence_text", "maybe text", false, "The same in words."},
 	}},

@@ -39,6 +39,8 @@ type evidence struct {
 	kind    string
 	octets  []byte
 	witness string
+	// agentKey is the SubjectPublicKeyInfo that proved it, of an agent alone.
+	agentKey []byte
 }
 
 func (v *evidence) digest() []byte {
@@ -73,11 +75,12 @@ func (s *Server) keep(ctx context.Context, tx *db.Tx, eid ident.EID, taskID stri
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `insert into eim_result (id, eid, digest, task, kind, witness, verdict, why, evidence, received_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		on conflict (eid, digest) do update set task = excluded.task, verdict = excluded.verdict, why = excluded.why, witness = excluded.witness
+	if _, err := tx.ExecContext(ctx, `insert into eim_result (id, eid, digest, task, kind, witness, verdict, why, evidence, received_at, agent_key)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		on conflict (eid, digest) do update set task = excluded.task, verdict = excluded.verdict, why = excluded.why, witness = excluded.witness,
+			agent_key = excluded.agent_key
 		where eim_result.verdict = 'refused'`,
-		s.newID(), string(eid), digest, taskID, v.kind, v.witness, verdict, db.Text(why, maxMessage), v.octets, s.now()); err != nil {
+		s.newID(), string(eid), digest, taskID, v.kind, v.witness, verdict, db.Text(why, maxMessage), v.octets, s.now(), v.agentKey); err != nil {
 		return fmt.Errorf("keep evidence of %s: %w", eid, err)
 	}
 	return nil

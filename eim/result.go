@@ -169,6 +169,9 @@ func (s *Server) takePackage(ctx context.Context, tx *db.Tx, c *claim, der []byt
 	if key == nil {
 		return refuse("no certificate of the eUICC is known that could prove it")
 	}
+	if witness == ByAgent {
+		v.agentKey = e.agentKey
+	}
 	result, err := iot.VerifyPackageResult(der, key, e.tokenValue())
 	if err != nil {
 		if failed := refuse("%v", err); failed != nil || t == nil || w == nil || t.stage != Sent {

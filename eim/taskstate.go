@@ -24,6 +24,7 @@ type State struct {
 	EndedAt         time.Time // zero while it is under way
 	Evidence        []byte    // the last that was believed, as it came
 	Witness         string
+	AgentKey        []byte // SubjectPublicKeyInfo that proved it, where an agent signed
 }
 
 // States returns the newest tasks of an eUICC that were asked for, at most limit.
@@ -45,8 +46,8 @@ func (s *Server) State(ctx context.Context, q db.Query, eid ident.EID, id string
 	if err != nil {
 		return State{}, fmt.Errorf("read task %s: %w", id, err)
 	}
-	err = q.QueryRowContext(ctx, `select evidence, witness from eim_result where task = $1 and verdict <> 'refused' order by id desc limit 1`, id).
-		Scan(&one.Evidence, &one.Witness)
+	err = q.QueryRowContext(ctx, `select evidence, witness, agent_key from eim_result where task = $1 and verdict <> 'refused' order by id desc limit 1`, id).
+		Scan(&one.Evidence, &one.Witness, &one.AgentKey)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return State{}, fmt.Errorf("read result of task %s: %w", id, err)
 	}

@@ -31,6 +31,7 @@ type Package struct {
 	EndedAt         time.Time
 	Evidence        []byte
 	Witness         string
+	AgentKey        []byte // SubjectPublicKeyInfo that proved the evidence, where an agent signed
 }
 
 // PackageKinds are the kinds that can be asked for.
@@ -59,7 +60,8 @@ type packageJSON struct {
 	Created  string `json:"created"`
 	Ended    string `json:"ended,omitempty"`
 	Witness  string `json:"witness,omitempty"`
-	Evidence string `json:"evidence,omitempty"` // base64, as it came
+	AgentKey string `json:"agent_key,omitempty"` // base64 of a SubjectPublicKeyInfo
+	Evidence string `json:"evidence,omitempty"`  // base64, as it came
 	Words    string `json:"evidence_text,omitempty"`
 }
 
@@ -67,6 +69,7 @@ func showPackage(p Package) packageJSON {
 	out := packageJSON{
 		ID: p.ID, EID: string(p.EID), Kind: p.Kind, ICCID: string(p.ICCID), Stage: p.Stage, Reason: p.Reason, Message: p.Message,
 		Created: at(p.CreatedAt), Ended: at(p.EndedAt), Witness: p.Witness,
+		AgentKey: base64.StdEncoding.EncodeToString(p.AgentKey),
 	}
 	if len(p.Evidence) > 0 {
 		out.Evidence = base64.StdEncoding.EncodeToString(p.Evidence)

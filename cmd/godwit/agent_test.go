@@ -101,6 +101,31 @@ func (y *yard) evidence(eid ident.EID) (list []string) {
 	return list
 }
 
+// TestAgentOnceForgotten has a device that wakes up now and then, and whose token
+// the server no longer knows, enrol anew with what vouched for it first.
+func TestAgentOnceForgotten(t *testing.T) {
+	y := newYard(t)
+	p := y.newPost(4714, true).asUser()
+	p.must()
+	if err := y.devices().DeleteDevice(t.Context(), y.by, p.id); err != nil {
+		t.Fatal(err)
+	}
+	if said := p.must(); !strings.Contains(said, "enrols anew") {
+		t.Errorf("the agent says %s", said)
+	}
+	if e, err := y.devices().ESIM(t.Context(), y.by.Account, p.eid); err != nil || e.ReportedAt.IsZero() {
+		t.Errorf("the eSIM is %+v, %v", e, err)
+	}
+	if err := y.devices().DeleteDevice(t.Context(), y.by, p.id); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.Index(p.args, "--user")
+	p.args = slices.Delete(p.args, i, i+4)
+	if said, err := p.once(t.Context()); err == nil || !strings.Contains(said, "no longer registered") {
+		t.Errorf("with nothing that vouches the agent says %s, %v", said, err)
+	}
+}
+
 // TestAgentKilled kills the agent at random moments, as a loss of power would,
 // from its enrolment to the last deletion: everything is done in the end, once.
 func TestAgentKilled(t *testing.T) {

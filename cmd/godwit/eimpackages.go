@@ -78,6 +78,6 @@ func (p packages) Recent(ctx context.Context, eid ident.EID, limit int) (list []
 func shownPackage(s eim.State) remote.Package {
 	return remote.Package{
 		ID: s.ID, EID: s.EID, Kind: string(s.Kind), ICCID: s.ICCID, Stage: string(s.Stage), Reason: s.Reason, Message: s.Message,
-		CreatedAt: s.CreatedAt, EndedAt: s.EndedAt, Evidence: s.Evidence, Witness: s.Witness,
+		CreatedAt: s.CreatedAt, EndedAt: s.EndedAt, Evidence: s.Evidence, Witness: s.Witness, AgentKey: s.AgentKey,
 	}
 }

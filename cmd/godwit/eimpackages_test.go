@@ -1,9 +1,17 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
 	"encoding/json"
 	"io"
+	"math/big"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -83,3 +91,101 @@ func TestPackages(t *testing.T) {
 }
 
 type answerStage struct{ Kind, Stage string }
+
+// TestAgentsEvidence verifies what an agent has signed for a consumer eUICC from
+// the door's answers alone, also after the device has lost its state and its key
+// with it.
+func TestAgentsEvidence(t *testing.T) {
+	y := newYard(t)
+	p := y.newPost(4712, false).asUser()
+	p.must()
+	path := "/ws/v1/esims/inventory/" + string(p.eid) + "/packages"
+	var keys []string
+	order := func() string {
+		var a struct{ ID string }
+		y.askAsUser(t, http.MethodPost, path, `{"kind": "list"}`, &a)
+		p.must()
+		return a.ID
+	}
+	verify := func(id string) {
+		t.Helper()
+		var a struct {
+			Stage, Witness, Evidence string
+			Key                      []byte `json:"agent_key"`
+		}
+		y.askAsUser(t, http.MethodGet, path+"/"+id, "", &a)
+		if a.Stage != "done" || a.Witness != "agent" {
+			t.Fatalf("the package is %+v", a)
+		}
+		key, err := x509.ParsePKIXPublicKey(a.Key)
+		if err != nil {
+			t.Fatalf("agent_key: %v", err)
+		}
+		der, err := base64.StdEncoding.DecodeString(a.Evidence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var result, signed, data, signature asn1.RawValue
+		rest := der
+		for _, v := range []*asn1.RawValue{&result, &signed, &data} {
+			if rest, err = asn1.Unmarshal(rest, v); err != nil {
+				t.Fatal(err)
+			}
+			if v != &data {
+				rest = v.Bytes
+			}
+		}
+		if _, err := asn1.Unmarshal(rest, &signature); err != nil || len(signature.Bytes) != 64 {
+			t.Fatalf("signature %X, %v", signature.Bytes, err)
+		}
+		digest := sha256.Sum256(append(slices.Clone(data.FullBytes), 0x84, 1, 0))
+		r, s := new(big.Int).SetBytes(signature.Bytes[:32]), new(big.Int).SetBytes(signature.Bytes[32:])
+		if !ecdsa.Verify(key.(*ecdsa.PublicKey), digest[:], r, s) {
+			t.Errorf("the evidence of %s does not verify with its key", id)
+		}
+		keys = append(keys, string(a.Key))
+	}
+	first := order()
+	verify(first)
+	if i := slices.Index(p.args, "--state"); true {
+		p.args[i+1] = filepath.Join(t.TempDir(), "state")
+	}
+	second := order()
+	verify(second)
+	verify(first)
+	if keys[0] == keys[1] || keys[0] != keys[2] {
+		t.Error("the keys are not those that signed")
+	}
+	iot := y.newPost(4713, true).asUser()
+	iot.must()
+	path = "/ws/v1/esims/inventory/" + string(iot.eid) + "/packages"
+	p = iot
+	id := order()
+	var a map[string]any
+	y.askAsUser(t, http.MethodGet, path+"/"+id, "", &a)
+	if _, there := a["agent_key"]; there || a["witness"] != "eUICC" {
+		t.Errorf("of an eUICC that signs itself: %v", a)
+	}
+}
+
+// askAsUser asks the Remote Manager's door, and wants status 200.
+func (y *yard) askAsUser(t *testing.T, method, path, body string, into any) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, y.credentials.BaseURL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth(y.credentials.RMUser, y.credentials.RMPassword)
+	q, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Body.Close()
+	content, err := io.ReadAll(q.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(content, into); err != nil || q.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s %s: status %d: %s", method, path, body, q.StatusCode, content)
+	}
+}

@@ -102,6 +102,10 @@ func (a *agent) work(ctx context.Context) error {
 		if ctx.Err() != nil || err == nil {
 			return nil
 		}
+		if _, anew := errors.AsType[err401](err); anew && a.Once && failures == 0 {
+			failures++
+			continue
+		}
 		if a.Once || lasting(err) {
 			return err
 		}
@@ -378,7 +382,12 @@ func (a *agent) wake() {
 // once does what waits, and ends.
 func (a *agent) once(ctx context.Context, i *ipa.IPA) error {
 	if a.Eim == "" {
-		if _, err := a.server.report(ctx, a.memory.Token, a.facts()); err != nil {
+		_, err := a.server.report(ctx, a.memory.Token, a.facts())
+		if refused, ok := errors.AsType[*refusal](err); ok && refused.Status == http.StatusUnauthorized {
+			a.enrol = true
+			return err401{err}
+		}
+		if err != nil {
 			a.log.Warn("report", "err", err)
 		}
 	}

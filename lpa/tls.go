@@ -104,7 +104,7 @@ func (t *Trust) verify(host string, chain []*x509.Certificate, now time.Time) er
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: host, Roots: t.Extra, Intermediates: between, CurrentTime: now})
 	if err != nil {
-		return errors.Join(problem, err)
+		return fmt.Errorf("%w; by the rules of SGP.22: %w", err, problem)
 	}
 	return nil
 }

@@ -138,13 +138,15 @@ type settingError struct{ text string }
 func (e *settingError) Error() string { return e.text }
 
 // pauseAfter doubles with each failure; chance takes up to half of it, so that
-// devices that failed together do not return together.
+// devices that failed together do not return together. A time that the server
+// names is the least, and chance comes on top.
 func pauseAfter(failures int, err error) time.Duration {
-	pause := min(firstPause<<min(failures, 20), longestPause)
+	half := min(firstPause<<min(failures, 20), longestPause) / 2
+	least := half
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		pause = max(pause, refused.Wait)
+		least = max(least, refused.Wait)
 	}
-	return pause/2 + rand.N(pause/2+1)
+	return least + rand.N(half+1)
 }
 
 // session enrols if need be, and works until something about that changes.

@@ -145,16 +145,17 @@ func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), 2
 // factsCheck is how often facts are looked at.
 const factsCheck = time.Minute
 
-// reports tells the server what changed, and everything now and then. It ends
-// when the server no longer knows the token.
+// reports tells the server what changed, and everything now and then; after
+// failures with growing pauses, and not before the server wants it. It ends when
+// the server no longer knows the token.
 func (a *agent) reports(ctx context.Context, i *ipa.IPA) error {
 	var last facts
-	var at time.Time
+	var at, notBefore time.Time
+	failures := 0
 	tick := time.NewTicker(factsCheck)
 	defer tick.Stop()
 	for {
-		now := a.facts()
-		if a.doubted.Swap(false) || time.Since(at) >= a.Report || !same(now, last) {
+		if now := a.facts(); !time.Now().Before(notBefore) && (a.doubted.Swap(false) || time.Since(at) >= a.Report || !same(now, last)) {
 			poll, err := a.server.report(ctx, a.memory.Token, now)
 			refused, _ := errors.AsType[*refusal](err)
 			switch {
@@ -164,9 +165,11 @@ func (a *agent) reports(ctx context.Context, i *ipa.IPA) error {
 				a.enrol = true
 				return err401{err}
 			case err != nil:
-				a.log.Warn("report", "err", err)
+				pause := pauseAfter(failures, err)
+				failures, notBefore = failures+1, time.Now().Add(pause)
+				a.log.Warn("report", "err", err, "failures", failures, "pause", pause)
 			default:
-				last, at = now, time.Now()
+				last, at, failures = now, time.Now(), 0
 				if poll > 0 && a.Poll == 0 {
 					i.SetInterval(time.Duration(poll) * time.Second)
 				}

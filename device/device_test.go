@@ -65,10 +65,10 @@ func TestSameICCID(t *testing.T) {
 	}
 }
 
-// p384 is a key that the eIM does not take.
-func p384(t *testing.T) []byte {
+// publicKey is a new SubjectPublicKeyInfo. The eIM takes none of P-384.
+func publicKey(t *testing.T, curve elliptic.Curve) []byte {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,12 +93,14 @@ func TestPutDevices(t *testing.T) {
 			{ID: numberedID(2), RestrictedStatus: ptr("gone")},
 			{ID: numberedID(3), EIDs: []EIDPatch{{EID: "123"}}},
 			{ID: numberedID(4), EIDs: []EIDPatch{{EID: numberedEID(t, 4), AgentKey: []byte("key")}}},
-			{ID: numberedID(5), EIDs: []EIDPatch{{EID: numberedEID(t, 5), AgentKey: p384(t)}}},
+			{ID: numberedID(5), EIDs: []EIDPatch{{EID: numberedEID(t, 5), AgentKey: publicKey(t, elliptic.P384())}}},
+			{ID: numberedID(6), EIDs: []EIDPatch{{EID: numberedEID(t, 6), Kind: "iot", AgentKey: publicKey(t, elliptic.P256())}}},
+			{ID: numberedID(7), EIDs: []EIDPatch{{EID: numberedEID(t, 7), AgentKey: publicKey(t, elliptic.P256())}}},
 		}, PutOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []string{"", "id", "restricted_status", "eids", "eids", "eids"} {
+		for i, want := range []string{"", "id", "restricted_status", "eids", "eids", "eids", "eids", ""} {
 			refusal, _ := fault.As(puts[i].Err)
 			if (refusal == nil) != (want == "") || refusal != nil && refusal.Field != want {
 				t.Errorf("device %d: %v, want it refused for %q", i, puts[i].Err, want)
@@ -107,6 +109,15 @@ func TestPutDevices(t *testing.T) {
 		one, err := h.Device(t.Context(), h.by.Account, numberedID(1))
 		if err != nil || one.Group != "Plant/North" || fmt.Sprint(one.Tags) != "[red blue]" || one.MAC != "00:04:F3:00:A1:B2" || one.Position.Longitude != -93.4 || *one.VendorID != 0x109A {
 			t.Errorf("%+v, %v", one, err)
+		}
+		if e, err := h.ESIM(t.Context(), h.by.Account, numberedEID(t, 7)); err != nil || e.Kind != "consumer" || e.AgentKey == nil {
+			t.Errorf("an eSIM with an agent key is %+v, %v", e, err)
+		}
+		if _, err := h.PutDevices(t.Context(), h.by, []DevicePatch{{ID: numberedID(7), EIDs: []EIDPatch{{EID: numberedEID(t, 7), Kind: "iot"}}}}, PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := h.ESIM(t.Context(), h.by.Account, numberedEID(t, 7)); err != nil || e.Kind != "iot" || e.AgentKey != nil {
+			t.Errorf("one that signs itself from now on is %+v, %v", e, err)
 		}
 		if !h.eim.known[eid] || h.eim.known[numberedEID(t, 4)] {
 			t.Errorf("the eIM knows %v", h.eim.known)

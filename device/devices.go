@@ -496,7 +496,7 @@ func (s *Store) DeleteDevice(ctx context.Context, by By, id ID) error {
 			return err
 		}
 		for _, eid := range eids {
-			if err := s.dropESIM(ctx, tx, by, eid); err != nil {
+			if err := s.dropESIM(ctx, tx, by, eid, "The device was deleted"); err != nil {
 				return err
 			}
 		}

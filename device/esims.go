@@ -65,6 +65,9 @@ func (s *Store) checkESIM(ctx context.Context, tx *db.Tx, account string, id ID,
 		return fault.Field("eids", "the kind of an eSIM is iot or consumer, not %.40q", p.Kind)
 	}
 	if p.AgentKey != nil {
+		if p.Kind == "iot" {
+			return fault.Field("eids", "eSIM %s of kind iot signs with its own key, and has no agent key", p.EID)
+		}
 		if _, err := pki.ParsePublicKeyInfo(p.AgentKey); err != nil { // as the eIM reads it: nothing is refused after this
 			return fault.Field("eids", "the agent key of %s must be a SubjectPublicKeyInfo with a key on P-256 or brainpoolP256r1: %v", p.EID, err)
 		}
@@ -86,6 +89,9 @@ func (s *Store) checkESIM(ctx context.Context, tx *db.Tx, account string, id ID,
 // putESIM puts an eSIM into a device that exists. One that is in another device
 // moves, and its profiles with it.
 func (s *Store) putESIM(ctx context.Context, tx *db.Tx, by By, id ID, p EIDPatch) error {
+	if p.Kind == "" && p.AgentKey != nil {
+		p.Kind = "consumer"
+	}
 	e, err := esimTable.read(ctx, tx, string(p.EID), tx.ForUpdate())
 	if err != nil && !db.None(err) {
 		return fmt.Errorf("read eSIM %s: %w", p.EID, err)
@@ -105,15 +111,18 @@ func (s *Store) putESIM(ctx context.Context, tx *db.Tx, by By, id ID, p EIDPatch
 		}
 		return s.EIM.Register(ctx, tx, EUICC{EID: p.EID, AgentKey: p.AgentKey})
 	}
-	moved := e.Device != id
-	if !moved && (p.Kind == "" || p.Kind == e.Kind) && (p.AgentKey == nil || string(p.AgentKey) == string(e.AgentKey)) {
-		return nil
-	}
+	moved, was := e.Device != id, e
 	if p.Kind != "" {
 		e.Kind = p.Kind
 	}
 	if p.AgentKey != nil {
 		e.AgentKey = p.AgentKey
+	}
+	if e.Kind == "iot" {
+		e.AgentKey = nil // it signs itself, also if an agent did so for it before
+	}
+	if !moved && e.Kind == was.Kind && string(e.AgentKey) == string(was.AgentKey) {
+		return nil
 	}
 	if _, err := exec(ctx, tx, "store eSIM", `update esim set device_id = $2, kind = $3, agent_key = $4, updated_at = $5 where eid = $1`,
 		string(e.EID), string(id), e.Kind, e.AgentKey, later(s.now(), e.UpdatedAt).UnixMicro()); err != nil {
@@ -143,24 +152,24 @@ func (s *Store) DeleteESIM(ctx context.Context, by By, eid ident.EID) error {
 		if _, err := esimTable.find(ctx, tx, by.Account, string(eid), tx.ForUpdate()); err != nil {
 			return err
 		}
-		return s.dropESIM(ctx, tx, by, eid)
+		return s.dropESIM(ctx, tx, by, eid, "The eSIM was deleted")
 	})
 }
 
-// dropESIM ends what runs on an eSIM and forgets it.
-func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) error {
+// dropESIM ends what runs on an eSIM and forgets it. why is for people.
+func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID, why string) error {
 	e, err := esimTable.read(ctx, tx, string(eid), tx.ForUpdate())
 	if err != nil {
 		return fmt.Errorf("read eSIM %s: %w", eid, err)
 	}
 	o, err := runningOperation(ctx, tx, eid)
 	if err == nil {
-		err = s.endOperation(ctx, tx, &o, OpFailed, CodeLost, "The device was deleted", proof{})
+		err = s.endOperation(ctx, tx, &o, OpFailed, CodeLost, why, proof{})
 	}
 	if err != nil && !db.None(err) {
 		return err
 	}
-	if err := s.dropTx(ctx, tx, eid); err != nil {
+	if err := s.dropTx(ctx, tx, eid, why); err != nil {
 		return err
 	}
 	if err := s.EIM.Forget(ctx, tx, eid); err != nil {
@@ -179,7 +188,7 @@ func (s *Store) dropESIM(ctx context.Context, tx *db.Tx, by By, eid ident.EID) e
 
 // dropTx ends the transaction that runs on an eSIM which goes. What the eIM can
 // take back no device has had: its activation code is not used up.
-func (s *Store) dropTx(ctx context.Context, tx *db.Tx, eid ident.EID) error {
+func (s *Store) dropTx(ctx context.Context, tx *db.Tx, eid ident.EID, why string) error {
 	t, err := runningTransaction(ctx, tx, eid)
 	if db.None(err) {
 		return nil
@@ -191,5 +200,5 @@ func (s *Store) dropTx(ctx context.Context, tx *db.Tx, eid ident.EID) error {
 	if err != nil {
 		return err
 	}
-	return s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, "The device was deleted", proof{Untouched: back})
+	return s.moveTx(ctx, tx, &t, TxUnknown, CodeLost, why, proof{Untouched: back})
 }

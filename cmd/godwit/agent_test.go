@@ -126,6 +126,24 @@ func TestAgentOnceForgotten(t *testing.T) {
 	}
 }
 
+// TestAgentKindChanged drives an eUICC as one of SGP.22 first, and then as the one
+// of SGP.32 that it is: from then on it is believed by its own key.
+func TestAgentKindChanged(t *testing.T) {
+	y := newYard(t)
+	p := y.newPost(4715, true).asUser()
+	path := "/ws/v1/esims/inventory/" + string(p.eid) + "/packages"
+	for _, tt := range []struct{ kind, witness string }{{"consumer", "agent"}, {"iot", "eUICC"}, {"consumer", "agent"}} {
+		p.must("--chip", tt.kind)
+		var ordered, a struct{ ID, Stage, Witness string }
+		y.askAsUser(t, http.MethodPost, path, `{"kind": "list"}`, &ordered)
+		p.must("--chip", tt.kind)
+		y.askAsUser(t, http.MethodGet, path+"/"+ordered.ID, "", &a)
+		if a.Stage != "done" || a.Witness != tt.witness {
+			t.Errorf("as %s: %+v, want the word of the %s", tt.kind, a, tt.witness)
+		}
+	}
+}
+
 // TestAgentKilled kills the agent at random moments, as a loss of power would,
 // from its enrolment to the last deletion: everything is done in the end, once.
 func TestAgentKilled(t *testing.T) {

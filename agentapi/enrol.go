@@ -86,13 +86,13 @@ func (d *Door) enrol(w http.ResponseWriter, r *http.Request) (any, error) {
 			}
 			answer.Eims = append(answer.Eims, eimFor{string(c.EID), der})
 		}
-		return d.keep(r.Context(), tx, who, id, q.reported, &answer)
+		return d.keep(r.Context(), tx, who, id, q.reported, device.EUICCs, &answer)
 	})
 	return answer, err
 }
 
 // keep stores the agent with a new token.
-func (d *Door) keep(ctx context.Context, tx *db.Tx, who voucher, id string, q reported, answer *enrolAnswer) error {
+func (d *Door) keep(ctx context.Context, tx *db.Tx, who voucher, id string, q reported, chips []EUICC, answer *enrolAnswer) error {
 	token, hash := newToken()
 	answer.Token = token
 	now := db.Micros(d.o.Now())
@@ -109,14 +109,19 @@ func (d *Door) keep(ctx context.Context, tx *db.Tx, who voucher, id string, q re
 		id, who.Account, hash, previous, q.Version, q.Platform, q.Hostname, q.booted(d.o.Now()), who.User, now); err != nil {
 		return fmt.Errorf("store agent of %s: %w", id, err)
 	}
-	eids := make([]string, len(answer.Eims))
-	for i, e := range answer.Eims {
-		eids[i] = e.EID
+	eids := make([]string, len(chips))
+	keys := map[string][]byte{} // that evidence is proved with from now on
+	for i, c := range chips {
+		eids[i] = string(c.EID)
+		if len(c.AgentKey) > 0 {
+			keys[eids[i]] = c.AgentKey
+		}
 	}
-	return d.o.Events.Append(ctx, tx, event.Event{
-		Kind: "agent.enrolled", Subject: id, Account: who.Account, At: d.o.Now(),
-		Data: map[string]any{"by": who.User, "eids": eids, "version": q.Version},
-	})
+	data := map[string]any{"by": who.User, "eids": eids, "version": q.Version}
+	if len(keys) > 0 {
+		data["agent_keys"] = keys
+	}
+	return d.o.Events.Append(ctx, tx, event.Event{Kind: "agent.enrolled", Subject: id, Account: who.Account, At: d.o.Now(), Data: data})
 }
 
 // A voucher is who vouches for an enrolment: a user, or the device itself.

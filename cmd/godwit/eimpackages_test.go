@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -155,6 +156,23 @@ func TestAgentsEvidence(t *testing.T) {
 	verify(first)
 	if keys[0] == keys[1] || keys[0] != keys[2] {
 		t.Error("the keys are not those that signed")
+	}
+	// The audit log says which enrolment brought which key.
+	var log struct {
+		List []struct {
+			Details struct {
+				Keys map[string]string `json:"agent_keys"`
+			}
+		}
+	}
+	y.askAsUser(t, http.MethodGet, "/ws/v1/events/inventory?orderby=start_time&query="+url.QueryEscape("kind = 'agent.enrolled'"), "", &log)
+	if len(log.List) != 2 {
+		t.Fatalf("%d enrolments", len(log.List))
+	}
+	for i, e := range log.List {
+		if got := e.Details.Keys[string(p.eid)]; got != base64.StdEncoding.EncodeToString([]byte(keys[i])) {
+			t.Errorf("enrolment %d brought the key %q", i, got)
+		}
 	}
 	iot := y.newPost(4713, true).asUser()
 	iot.must()

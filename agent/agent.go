@@ -254,8 +254,9 @@ func (a *agent) enrolNow(ctx context.Context) error {
 	}
 	p, err := a.server.enrol(ctx, prove, q)
 	if err != nil {
-		if refused, ok := errors.AsType[*refusal](err); ok && refused.Status == http.StatusUnauthorized && a.hasToken() && a.hasOther() {
-			a.log.Warn("the token is no good any more; the device enrols anew", "err", err)
+		// What the device's own word is too little for may be a user's to say.
+		if refused, ok := errors.AsType[*refusal](err); ok && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) && a.hasToken() && a.hasOther() {
+			a.log.Warn("the token is not good for that; the device enrols anew", "err", err)
 			a.memory.Token, a.enrol = "", true
 			return a.enrolNow(ctx)
 		}

@@ -66,6 +66,8 @@ type Devices interface {
 	// Put makes the device with the ID known, with its chips: here and at the eIM.
 	// Doing it again changes nothing.
 	Put(ctx context.Context, tx *db.Tx, by By, id string, d Device) error
+	// SignsItself reports whether a chip has proved that it signs its results itself.
+	SignsItself(ctx context.Context, q db.Query, eid ident.EID) (bool, error)
 	// Facts takes over what a device says of itself. Empty fields leave what is
 	// there.
 	Facts(ctx context.Context, tx *db.Tx, id string, f Facts) error

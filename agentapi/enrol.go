@@ -73,6 +73,11 @@ func (d *Door) enrol(w http.ResponseWriter, r *http.Request) (any, error) {
 	answer := enrolAnswer{DeviceID: id, Poll: int(d.o.Poll / time.Second), ESipa: d.o.ESipa}
 	err = d.o.DB.Write(r.Context(), func(tx *db.Tx) error {
 		answer.Eims = nil
+		if who.device != "" {
+			if err := d.keepVoice(r.Context(), tx, device.EUICCs); err != nil {
+				return err
+			}
+		}
 		if err := d.o.Devices.Put(r.Context(), tx, who.By, id, device); err != nil {
 			return err
 		}
@@ -89,6 +94,26 @@ func (d *Door) enrol(w http.ResponseWriter, r *http.Request) (any, error) {
 		return d.keep(r.Context(), tx, who, id, q.reported, device.EUICCs, &answer)
 	})
 	return answer, err
+}
+
+// keepVoice refuses a device's own word that its agent is to speak for a chip that
+// has signed for itself: what is stolen from one device must not be worth another's
+// evidence. A user may say so.
+func (d *Door) keepVoice(ctx context.Context, tx *db.Tx, chips []EUICC) error {
+	for i, c := range chips {
+		if len(c.AgentKey) == 0 {
+			continue
+		}
+		if itself, err := d.o.Devices.SignsItself(ctx, tx, c.EID); err != nil {
+			return err
+		} else if itself {
+			return &fault.Error{
+				Kind: fault.Forbidden, Field: fmt.Sprintf("eids[%d].kind", i),
+				Message: fmt.Sprintf("eUICC %s has proved that it signs for itself: that an agent is to do so from now on is for a user to say", c.EID),
+			}
+		}
+	}
+	return nil
 }
 
 // keep stores the agent with a new token.

@@ -122,6 +122,16 @@ func (s *Server) Register(ctx context.Context, tx *db.Tx, e EUICC) error {
 	return s.wantList(ctx, tx, e.EID, now)
 }
 
+// SignsItself reports whether an eUICC has proved that it signs its results
+// itself, and still does.
+func (s *Server) SignsItself(ctx context.Context, q db.Query, eid ident.EID) (is bool, err error) {
+	err = q.QueryRowContext(ctx, `select active and contacted and agent_key is null from eim_euicc where eid = $1`, string(eid)).Scan(&is)
+	if err != nil && !db.None(err) {
+		return false, fmt.Errorf("read eUICC %s: %w", eid, err)
+	}
+	return is, nil
+}
+
 // Forget has the eIM serve an eUICC no more: its polls are answered with
 // eidNotFound. What waits for it is cancelled without an outcome; evidence stays.
 func (s *Server) Forget(ctx context.Context, tx *db.Tx, eid ident.EID) error {

@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -319,6 +323,25 @@ func TestAgentEnrols(t *testing.T) {
 		byMAC := with(map[string]any{"device_id": "", "mac": mac, "eids": []map[string]string{{"eid": string(other.eid), "kind": "iot"}}})
 		if status, answer := y.ask(t, "enrol", basic("00-04-f3-00-00-07", "open sesame"), byMAC); status != 200 || answer.DeviceID != string(other.id) {
 			t.Errorf("by its MAC address: %d %+v", status, answer)
+		}
+		// A device cannot have an agent speak for a chip that has spoken for itself; a
+		// user can.
+		spoke := y.newPost(8, true)
+		spoke.asUser().must()
+		private, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := x509.MarshalPKIXPublicKey(private.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		asConsumer := with(map[string]any{"device_id": string(other.id), "eids": []map[string]any{{"eid": string(spoke.eid), "kind": "consumer", "agent_key": key}}})
+		if status, answer := y.ask(t, "enrol", basic(string(other.id), "open sesame"), asConsumer); status != 403 || answer.Field != "eids[0].kind" || !strings.Contains(answer.Message, "signs for itself") {
+			t.Errorf("another's chip by an install code: %d %+v", status, answer)
+		}
+		if status, answer := y.ask(t, "enrol", basic(user, password), asConsumer); status != 200 {
+			t.Errorf("another's chip by a user: %d %+v", status, answer)
 		}
 		// Who was taken away is nobody any more.
 		if err := y.devices().DeleteDevice(t.Context(), y.by, p.id); err != nil {

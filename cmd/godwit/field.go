@@ -211,6 +211,10 @@ func (e enrolled) Put(ctx context.Context, tx *db.Tx, by agentapi.By, id string,
 	return err
 }
 
+func (e enrolled) SignsItself(ctx context.Context, q db.Query, eid ident.EID) (bool, error) {
+	return e.a.eim.SignsItself(ctx, q, eid)
+}
+
 func (e enrolled) Facts(ctx context.Context, tx *db.Tx, id string, f agentapi.Facts) error {
 	facts := device.Facts{
 		FirmwareVersion: f.FirmwareVersion, MAC: f.MAC, SerialNumber: f.SerialNumber, SKU: f.SKU, ProductID: f.ProductID,

@@ -8,6 +8,7 @@ import (
 
 	"godwit/event"
 	"godwit/privacy"
+	"godwit/usage"
 )
 
 // retentionFlags are the policy by which personal data goes.
@@ -45,7 +46,7 @@ func (f dataFlags) privacy(ctx context.Context) (*privacy.Store, func() error, e
 	if err != nil {
 		return nil, nil, err
 	}
-	return &privacy.Store{DB: d, Events: event.New(d)}, d.Close, nil
+	return &privacy.Store{DB: d, Events: event.New(d), Silence: usage.Silence}, d.Close, nil
 }
 
 func (c privacyEraseCommand) Run(ctx context.Context) error {

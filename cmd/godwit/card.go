@@ -101,7 +101,10 @@ func (c cardImportCommand) writeCodes(cards []sim.Card) error {
 	return file.Close()
 }
 
-type cardCountCommand struct{ dataFlags }
+type cardCountCommand struct {
+	dataFlags
+	JSON bool `name:"json" help:"Print JSON."`
+}
 
 func (c cardCountCommand) Run(ctx context.Context) error {
 	s, done, err := c.cards(ctx)
@@ -112,6 +115,9 @@ func (c cardCountCommand) Run(ctx context.Context) error {
 	free, registered, err := s.CountCards(ctx)
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return printJSON(map[string]int64{"registrable": int64(free), "registered": int64(registered)})
 	}
 	fmt.Printf("%d can be registered, %d are\n", free, registered)
 	return nil

@@ -50,6 +50,7 @@ func (c networksImportCommand) Run(ctx context.Context) error {
 type networksListCommand struct {
 	dataFlags
 	Country string `help:"Only those of this country, two letters."`
+	JSON    bool   `name:"json" help:"Print JSON."`
 }
 
 func (c networksListCommand) Run(ctx context.Context) error {
@@ -62,7 +63,25 @@ func (c networksListCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range all.Networks(sim.NetworkFilter{Country: c.Country}, sim.Page{Limit: all.Len()}).Items {
+	list := all.Networks(sim.NetworkFilter{Country: c.Country}, sim.Page{Limit: all.Len()}).Items
+	if c.JSON {
+		type row struct {
+			SID         string   `json:"sid"`
+			Country     string   `json:"iso_country"`
+			Name        string   `json:"friendly_name"`
+			Identifiers []string `json:"identifiers"` // MCC and MNC
+		}
+		rows := []row{}
+		for _, n := range list {
+			one := row{SID: n.SID, Country: n.Country, Name: n.Name}
+			for _, p := range n.Identifiers {
+				one.Identifiers = append(one.Identifiers, p.String())
+			}
+			rows = append(rows, one)
+		}
+		return printJSON(rows)
+	}
+	for _, n := range list {
 		fmt.Printf("%s  %s  %-40s %v\n", n.SID, n.Country, n.Name, n.Identifiers)
 	}
 	return nil

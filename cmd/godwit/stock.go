@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -394,19 +395,63 @@ func (c stockShowCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("no profile has ICCID %s", iccid)
 	}
 	shown := map[string]any{"profile": info}
+	lines := profileLines(info)
 	if info.State == smdp.Released && info.MatchingID != "" {
 		code := rsp.ActivationCode{Address: s.Address(), MatchingID: ident.MatchingID(info.MatchingID), CodeRequired: info.CodeRequired}
 		shown["activation_code"] = code.QR()
+		lines = append(lines, [2]string{"activation code", code.QR()})
 	}
 	if c.Secrets {
 		p, err := s.Personal(ctx, iccid)
 		if err != nil {
 			return err
 		}
-		shown["secrets"] = map[string]string{
-			"k": hex.EncodeToString(p.K), "opc": hex.EncodeToString(p.OPc), "pin1": p.PIN1, "puk1": p.PUK1,
-			"pin2": p.PIN2, "puk2": p.PUK2, "adm1": p.ADM1, "adm2": p.ADM2,
+		secrets := map[string]string{}
+		for _, one := range [][2]string{
+			{"k", hex.EncodeToString(p.K)}, {"opc", hex.EncodeToString(p.OPc)}, {"pin1", p.PIN1}, {"puk1", p.PUK1},
+			{"pin2", p.PIN2}, {"puk2", p.PUK2}, {"adm1", p.ADM1}, {"adm2", p.ADM2},
+		} {
+			secrets[one[0]] = one[1]
+			lines = append(lines, one)
+		}
+		shown["secrets"] = secrets
+	}
+	if c.JSON {
+		return printJSON(shown)
+	}
+	for _, one := range lines {
+		if one[1] != "" {
+			fmt.Printf("%-18s  %s\n", one[0], one[1])
 		}
 	}
-	return printJSON(shown)
+	return nil
+}
+
+// profileLines are a profile's names and values for people; what is empty is not
+// shown.
+func profileLines(p smdp.ProfileInfo) [][2]string {
+	lines := [][2]string{
+		{"ICCID", string(p.ICCID)}, {"IMSI", string(p.IMSI)}, {"state", string(p.State)}, {"type", p.Type}, {"owner", p.Owner}, {"operator", p.Operator},
+		{"MSISDN", p.MSISDN}, {"EID", string(p.EID)}, {"matching ID", p.MatchingID}, {"SM-DS", p.SMDSAddress}, {"failure", p.Failure},
+	}
+	if p.CodeRequired {
+		lines = append(lines, [2]string{"confirmation code", "required"})
+	}
+	for _, n := range []struct {
+		name  string
+		tried int
+	}{{"download attempts", p.DownloadAttempts}, {"code attempts", p.CodeAttempts}} {
+		if n.tried > 0 {
+			lines = append(lines, [2]string{n.name, strconv.Itoa(n.tried)})
+		}
+	}
+	for _, at := range []struct {
+		name string
+		time *time.Time
+	}{{"ordered", p.Ordered}, {"expires", p.Expires}, {"updated", p.Updated}} {
+		if at.time != nil {
+			lines = append(lines, [2]string{at.name, at.time.UTC().Format(time.RFC3339)})
+		}
+	}
+	return lines
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -115,9 +114,6 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	}
 	if config.Retention, err = c.policy(); err != nil {
 		return nil, err
-	}
-	if c.RetryFailed < 0 {
-		return nil, errors.New("--retry-failed-installations: a number from 0")
 	}
 	sets := make([]string, len(c.RSPListen))
 	for i, listen := range c.RSPListen {

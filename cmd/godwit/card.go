@@ -71,10 +71,10 @@ func (c cardImportCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Account != "" {
-		fmt.Printf("%d cards are Sims of %s now\n", len(cards), c.Account)
+		fmt.Fprintf(stdout, "%d cards are Sims of %s now\n", len(cards), c.Account)
 		return nil
 	}
-	fmt.Printf("%d cards can be registered now\n", len(cards))
+	fmt.Fprintf(stdout, "%d cards can be registered now\n", len(cards))
 	return nil
 }
 
@@ -119,7 +119,7 @@ func (c cardCountCommand) Run(ctx context.Context) error {
 	if c.JSON {
 		return printJSON(map[string]int64{"registrable": int64(free), "registered": int64(registered)})
 	}
-	fmt.Printf("%d can be registered, %d are\n", free, registered)
+	fmt.Fprintf(stdout, "%d can be registered, %d are\n", free, registered)
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (c networksImportCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d networks were read, %d codes passed over; %d networks are known to servers that start from now on\n", len(list), passed, all.Len())
+	fmt.Fprintf(stdout, "%d networks were read, %d codes passed over; %d networks are known to servers that start from now on\n", len(list), passed, all.Len())
 	return nil
 }
 
@@ -51,6 +51,14 @@ type networksListCommand struct {
 	dataFlags
 	Country string `help:"Only those of this country, two letters."`
 	JSON    bool   `name:"json" help:"Print JSON."`
+}
+
+// Validate refuses a country that is none.
+func (c networksListCommand) Validate() error {
+	if len(c.Country) != 0 && len(c.Country) != 2 {
+		return fmt.Errorf("--country: a country code of two letters, as DE, not %q", c.Country)
+	}
+	return nil
 }
 
 func (c networksListCommand) Run(ctx context.Context) error {
@@ -82,7 +90,7 @@ func (c networksListCommand) Run(ctx context.Context) error {
 		return printJSON(rows)
 	}
 	for _, n := range list {
-		fmt.Printf("%s  %s  %-40s %v\n", n.SID, n.Country, n.Name, n.Identifiers)
+		fmt.Fprintf(stdout, "%s  %s  %-40s %v\n", n.SID, n.Country, n.Name, n.Identifiers)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,6 +40,47 @@ func TestForPeople(t *testing.T) {
 			if json.Valid(out) != asJSON || !strings.Contains(string(out), want) {
 				t.Errorf("%q prints %s, want %q", args, out, want)
 			}
+		}
+	}
+}
+
+// TestNothingPrinted: what could not be printed was not done.
+func TestNothingPrinted(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("needs /dev/full, which Linux has: ", err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"profile", "templates"}, {"version"}, {"explain", "8.2.6/3.8"}, {"explain", "8.2.6/3.8", "--json"}} {
+		cmd := program(t.Context(), args...)
+		var said strings.Builder
+		cmd.Stdout, cmd.Stderr = full, &said
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(said.String(), "no space left on device") {
+			t.Errorf("%q ends with %v, %q", args, err, said.String())
+		}
+	}
+}
+
+// TestWrongUse: a command that cannot mean anything is wrong use.
+func TestWrongUse(t *testing.T) {
+	for args, want := range map[string]string{
+		"order bulk":                           "give a file or --count",
+		"privacy expire":                       "give --messages, --evidence or --devices",
+		"privacy expire --messages=-1h":        "give --messages, --evidence or --devices",
+		"stock list --state gone":              "--state: one of [available ",
+		"networks list --country usa":          "--country: a country code of two letters",
+		"networks list --country de --data=/x": "is no data directory",
+	} {
+		cmd := program(t.Context(), strings.Fields(args)...)
+		var said strings.Builder
+		cmd.Stderr = &said
+		cmd.Run()
+		code := exitUsage
+		if strings.Contains(args, "--data") {
+			code = exitFailed
+		}
+		if got := cmd.ProcessState.ExitCode(); got != code || !strings.Contains(said.String(), want) {
+			t.Errorf("godwit %s ends with %d, %q, want %d, %q", args, got, said.String(), code, want)
 		}
 	}
 }

@@ -39,7 +39,7 @@ type privacyCommand struct {
 
 type privacyEraseCommand struct {
 	dataFlags
-	SIM string `arg:"" name:"sim" help:"SID of the Sim, HS…"`
+	SIM  string `arg:"" name:"sim" help:"SID of the Sim, HS…"`
 	Why  string `help:"Reason, for the record; no personal data itself." default:"request"`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
@@ -70,10 +70,10 @@ func showProof(proof privacy.Proof, asJSON bool, err error) error {
 	case asJSON:
 		return errors.Join(err, printJSON(proof))
 	case len(proof) == 0:
-		fmt.Println("there was nothing to delete")
+		fmt.Fprintln(stdout, "there was nothing to delete")
 	}
 	for _, what := range slices.Sorted(maps.Keys(proof)) {
-		fmt.Printf("%-24s %9d deleted\n", what, proof[what])
+		fmt.Fprintf(stdout, "%-24s %9d deleted\n", what, proof[what])
 	}
 	return err
 }
@@ -86,10 +86,15 @@ type privacyExpireCommand struct {
 	JSON     bool          `name:"json" help:"Print JSON."`
 }
 
-func (c privacyExpireCommand) Run(ctx context.Context) error {
+// Validate refuses a policy that is none.
+func (c privacyExpireCommand) Validate() error {
 	if min(c.Messages, c.Evidence, c.Devices) < 0 || max(c.Messages, c.Evidence, c.Devices) == 0 {
 		return errors.New("give --messages, --evidence or --devices: an age such as 2160h, which is 90 days")
 	}
+	return nil
+}
+
+func (c privacyExpireCommand) Run(ctx context.Context) error {
 	s, done, err := c.privacy(ctx)
 	if err != nil {
 		return err

@@ -153,10 +153,10 @@ func (c usageImportCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if done.Repeated {
-		fmt.Printf("%s was imported before; nothing was counted again\n", c.File)
+		fmt.Fprintf(stdout, "%s was imported before; nothing was counted again\n", c.File)
 		return nil
 	}
-	fmt.Printf("%d lines imported\n", done.Lines)
+	fmt.Fprintf(stdout, "%d lines imported\n", done.Lines)
 	return nil
 }
 

@@ -88,9 +88,11 @@ func newPast(t *testing.T, d *db.DB) *past {
 			select 'gw', v.column1, 'HS1', 0, 0, 0, $1, v.column2, $2, $3, v.column3
 			from (values ('2', '192.0.2.99', ` + fmt.Sprint(at) + `), ('3', '192.0.2.111', ` + fmt.Sprint(p.at.Add(retained).UnixMicro()) + `)) v`, []any{false, true, at}},
 		{`insert into usage_address (address, nas, id) values ('192.0.2.99', 'gw', '2'), ('192.0.2.111', 'gw', '3')`, nil},
-		{`insert into card (iccid, imsi, msisdn, eid, secrets, sim_sid, source, created_at) values
+		{
+			`insert into card (iccid, imsi, msisdn, eid, secrets, sim_sid, source, created_at) values
 			('8988307000000000006', '001010000000001', '', $1, $3, 'HS1', '', $2), ('8988307000000000014', '001010000000002', '', 'still to be registered', $3, null, '', $2)`,
-			[]any{cardEID, at, []byte{1}}},
+			[]any{cardEID, at, []byte{1}},
+		},
 	} {
 		p.write(t, one.text, one.args...)
 	}

@@ -78,6 +78,8 @@ func TestVerify(t *testing.T) {
 			{"unknown key", account.NewSID("SK"), secret, account.Caller{}, false},
 			{"another prefix", "XX" + a.SID[2:], token, account.Caller{}, false},
 			{"SQL in the name", "AC' or '1'='1", token, account.Caller{}, false},
+			{"a zero character in the name", a.SID[:33] + "\x00", token, account.Caller{}, false},
+			{"a name that is no text", "SK\xff\xfe", token, account.Caller{}, false},
 			{"user and password moved by one", a.SID + token[:1], token[1:], account.Caller{}, false},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -366,6 +368,21 @@ func TestSecretsAtOnce(t *testing.T) {
 			return nil
 		}); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// Names that no database can hold are unknown like others: strangers send them.
+func TestNamesThatAreNoText(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		s := account.New(d, event.New(d))
+		for _, name := range []string{"apiclient_\x00", "\xff\xfe", "schlüssel"} {
+			if _, err := s.VerifyClient(t.Context(), name, "x"); !fault.Is(err, fault.Unauthorized) {
+				t.Errorf("client %q: %v", name, err)
+			}
+			if _, err := s.VerifyUserKey(t.Context(), name, "x"); !fault.Is(err, fault.Unauthorized) {
+				t.Errorf("user's key %q: %v", name, err)
+			}
 		}
 	})
 }

@@ -165,6 +165,9 @@ func (s *Store) ClientSecret(ctx context.Context, q db.Query, account string) (i
 // VerifyClient checks a client's identifier and secret. What it refuses is
 // Unauthorized, in the same words whatever was wrong.
 func (s *Store) VerifyClient(ctx context.Context, id, secret string) (Client, error) {
+	if !named(id) {
+		return Client{}, errClient
+	}
 	var c Client
 	var want []byte
 	have := sha256.Sum256([]byte(secret))

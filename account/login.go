@@ -79,6 +79,9 @@ var errUserKey = fault.New(fault.Unauthorized, "the API key's identifier or secr
 
 // VerifyUserKey checks the identifier and secret of a user's API key.
 func (s *Store) VerifyUserKey(ctx context.Context, key, secret string) (Caller, error) {
+	if !named(key) {
+		return Caller{}, errUserKey
+	}
 	id := sha256.Sum256([]byte("key\x00" + key + "\x00" + secret))
 	now := s.Now()
 	if c, ok := s.callers.get(id, now); ok && now.Before(c.until) {

@@ -49,6 +49,8 @@ func (s *Store) verify(ctx context.Context, user, password string) (Caller, erro
 	var c Caller
 	var text string
 	switch {
+	case !named(user):
+		return Caller{}, errRefused
 	case strings.HasPrefix(user, Prefix):
 		text = `select a.sid, '', a.token_hash, a.status, coalesce(p.status, 'active') from account a
 			left join account p on p.sid = a.parent_sid where a.sid = $1`
@@ -71,6 +73,13 @@ func (s *Store) verify(ctx context.Context, user, password string) (Caller, erro
 		return Caller{}, errRefused
 	}
 	return c, nil
+}
+
+// named reports whether a text may be the name of a credential: all of them are of
+// letters, digits and a few signs. What a stranger sends else is no question to a
+// database, which may refuse it as no text at all.
+func named(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 var errRefused = fault.New(fault.Unauthorized, "Authenticate: the username must be an account SID or an API key SID, the password its auth token or secret")

@@ -44,9 +44,11 @@ const (
 	expireBatch    = 1000 // rows in one transaction, so that nobody waits long for it
 )
 
-// A rule lets data of one kind go. $1 is the moment that it has to be older than.
+// A rule lets data of one kind go. $1 is the moment that it has to be older than,
+// and of data sessions $2 the one before which a silent session has ended.
 type rule struct {
 	what, statement string
+	sessions        bool
 }
 
 // oldest is the condition on a table's key that finds the rows to change.
@@ -58,19 +60,25 @@ func oldest(table, key, age, condition string) string {
 // can be said of the row itself.
 var (
 	messageRules = []rule{
-		{"sms_command.payload", `update sms_command set payload = '' ` + oldest("sms_command", "sid", "updated_at", "status <> 'queued' and payload <> ''")},
-		{"ip_command.payload", `update ip_command set payload = '', device_ip = '' ` + oldest("ip_command", "sid", "updated_at", "status <> 'queued' and payload <> ''")},
-		{"sms_receipt", `delete from sms_receipt ` + oldest("sms_receipt", "sim_sid, message_id, state", "created_at", "true")},
+		{what: "sms_command.payload", statement: `update sms_command set payload = '' ` + oldest("sms_command", "sid", "updated_at", "status <> 'queued' and payload <> ''")},
+		{what: "ip_command.payload", statement: `update ip_command set payload = '', device_ip = '', error_message = '' ` + oldest("ip_command", "sid", "updated_at", "status <> 'queued' and payload <> ''")},
+		{what: "sms_receipt", statement: `delete from sms_receipt ` + oldest("sms_receipt", "sim_sid, message_id, state", "created_at", "true")},
 	}
 	evidenceRules = []rule{
-		{"callback_delivery", `delete from callback_delivery ` + oldest("callback_delivery", "sid", "updated_at", "state <> 'due'")},
-		{"notification", `delete from notification ` + oldest("notification", "eid, seq, event, iccid, transaction_id", "received_at", "true")},
+		{what: "callback_delivery", statement: `delete from callback_delivery ` + oldest("callback_delivery", "sid", "updated_at", "state <> 'due'")},
+		{what: "notification", statement: `delete from notification ` + oldest("notification", "eid, seq, event, iccid, transaction_id", "received_at", "true")},
 	}
 	deviceRules = []rule{
-		{"esim_profile.eid", `update esim_profile set eid = null ` + oldest("esim_profile", "sid", "updated_at", "eid is not null and status in ('installed', 'failed')")},
-		{"profile.eid", `update profile set eid = '', bind_key = null, bind_secret = null ` +
+		{what: "esim_profile.eid", statement: `update esim_profile set eid = null ` + oldest("esim_profile", "sid", "updated_at", "eid is not null and status in ('installed', 'failed')")},
+		{what: "profile.eid", statement: `update profile set eid = '', bind_key = null, bind_secret = null ` +
 			oldest("profile", "iccid", "updated_at", "eid <> '' and state in ('installed', 'error', 'unavailable')")},
-		{"usage_session.addresses", `update usage_session set addresses = '' ` + oldest("usage_session", "nas, id", "last_at", "addresses <> '' and not is_open")},
+		// A card's goes with its ESimProfile's, above; until it is registered there is none.
+		{what: "card.eid", statement: `update card set eid = '' ` + oldest("card", "iccid", "created_at",
+			"eid <> '' and sim_sid is not null and not exists (select 1 from esim_profile p where p.iccid = card.iccid and p.eid is not null)")},
+		{what: "usage_address", sessions: true, statement: `delete from usage_address ` + oldest("usage_address join usage_session using (nas, id)", "address, nas, id", "last_at",
+			"(not is_open or last_at < $2)")},
+		{what: "usage_session.addresses", sessions: true, statement: `update usage_session set addresses = '' ` + oldest("usage_session", "nas, id", "last_at",
+			"addresses <> '' and (not is_open or last_at < $2)")},
 	}
 )
 
@@ -125,7 +133,11 @@ func (s *Store) expireAll(ctx context.Context, p Policy, all Proof) error {
 func (s *Store) expire(ctx context.Context, why string, age time.Duration, before time.Time, r rule, all Proof) (n int64, err error) {
 	err = s.DB.Write(ctx, func(tx *db.Tx) error {
 		proof := Proof{}
-		if err := clear(ctx, tx, proof, r.what, r.statement, before.UnixMicro()); err != nil {
+		args := []any{before.UnixMicro()}
+		if r.sessions {
+			args = append(args, s.silentSince())
+		}
+		if err := clear(ctx, tx, proof, r.what, r.statement, args...); err != nil {
 			return err
 		}
 		n = proof[r.what]

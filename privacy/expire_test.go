@@ -29,11 +29,17 @@ type past struct {
 // lineEID stands in an order, and nowhere else.
 const lineEID = "89049032000000000000000000000047"
 
+// cardEID is where a factory has installed the profile.
+const cardEID = "89049032000000000000000000000054"
+
+// silence is after how long without a report a data session counts as ended.
+const silence = 24 * time.Hour
+
 // words by the policy that lets them go.
 var words = map[string][]string{
-	"messages": {"text of an SMS", "dGV4dCBvdmVyIElQ", "192.0.2.77", "receipt octets"},
+	"messages": {"text of an SMS", "dGV4dCBvdmVyIElQ", "192.0.2.77", "192.0.2.66", "receipt octets"},
 	"evidence": {"event detail", "event evidence", "said by callback", "signed notification"},
-	"devices":  {eid, "192.0.2.88", lineEID},
+	"devices":  {eid, "192.0.2.88", "192.0.2.99", cardEID, lineEID},
 }
 
 func newPast(t *testing.T, d *db.DB) *past {
@@ -56,7 +62,7 @@ func newPast(t *testing.T, d *db.DB) *past {
 		{`insert into sms_command (sid, account_sid, sim_sid, direction, status, payload, reason, callback_method, reference, message_id, lease, doubt_at, attempts, created_at, updated_at)
 			values ('HC2', $1, 'HS1', 'to_sim', 'queued', 'still to be sent', '', 'POST', 0, '', 0, 0, 0, $2, $2)`, []any{ours, at}},
 		{`insert into ip_command (sid, account_sid, sim_sid, sim_iccid, direction, status, device_ip, device_port, payload_type, payload, error_code, error_message, callback_method, lease, created_at, updated_at)
-			values ('HG1', $1, 'HS1', '8988307000000000006', 'to_sim', 'sent', '192.0.2.77', 7, 'binary', 'dGV4dCBvdmVyIElQ', '', '', 'POST', 0, $2, $2)`, []any{ours, at}},
+			values ('HG1', $1, 'HS1', '8988307000000000006', 'to_sim', 'sent', '192.0.2.77', 7, 'binary', 'dGV4dCBvdmVyIElQ', '', 'no way to 192.0.2.66', 'POST', 0, $2, $2)`, []any{ours, at}},
 		{`insert into sms_receipt (sim_sid, message_id, state, error, raw, created_at) values ('HS1', '1', 'x', '', $1, $2)`, []any{[]byte("receipt octets"), at}},
 		{`insert into callback_delivery (sid, account, subject, url, method, form, token, endpoint, state, apart, attempts, allowed, due_at, last_status, last_error, created_at, updated_at)
 			values ('CB1', $1, 'HS1', 'https://h', 'POST', 'said by callback', '', 'https://h', 'delivered', $3, 1, 1, 0, 200, '', $2, $2)`, []any{ours, at, false}},
@@ -78,6 +84,15 @@ func newPast(t *testing.T, d *db.DB) *past {
 		{`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO2', 0, '[{"l":2,"e":"still to be ordered"}]', $1)`, []any{at}},
 		{`insert into usage_session (nas, id, sim_sid, seconds, upload, download, wide, addresses, is_open, began_at, last_at)
 			values ('gw', '1', 'HS1', 0, 0, 0, $2, '192.0.2.88', $2, $1, $1)`, []any{at, false}},
+		{`insert into usage_session (nas, id, sim_sid, seconds, upload, download, wide, addresses, is_open, began_at, last_at)
+			select 'gw', v.column1, 'HS1', 0, 0, 0, $1, v.column2, $2, $3, v.column3
+			from (values ('2', '192.0.2.99', ` + fmt.Sprint(at) + `), ('3', '192.0.2.111', ` + fmt.Sprint(p.at.Add(retained).UnixMicro()) + `)) v`, []any{false, true, at}},
+		{`insert into usage_address (address, nas, id) values ('192.0.2.99', 'gw', '2'), ('192.0.2.111', 'gw', '3')`, nil},
+		{
+			`insert into card (iccid, imsi, msisdn, eid, secrets, sim_sid, source, created_at) values
+			('8988307000000000006', '001010000000001', '', $1, $3, 'HS1', '', $2), ('8988307000000000014', '001010000000002', '', 'still to be registered', $3, null, '', $2)`,
+			[]any{cardEID, at, []byte{1}},
+		},
 	} {
 		p.write(t, one.text, one.args...)
 	}
@@ -154,13 +169,13 @@ func TestExpires(t *testing.T) {
 	}{
 		{"messages", privacy.Policy{Messages: retained}, `map[ip_command.payload:1 sms_command.payload:1 sms_receipt:1]`},
 		{"evidence", privacy.Policy{Evidence: retained}, `map[callback_delivery:1 event:1 notification:1]`},
-		{"devices", privacy.Policy{Devices: retained}, `map[bulk_lines.eid:1 esim_profile.eid:1 profile.eid:1 usage_session.addresses:1]`},
+		{"devices", privacy.Policy{Devices: retained}, `map[bulk_lines.eid:1 card.eid:1 esim_profile.eid:1 profile.eid:1 usage_address:1 usage_session.addresses:2]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dbtest.Each(t, func(t *testing.T, d *db.DB) {
 				p := newPast(t, d)
 				now := p.at.Add(retained)
-				s := &privacy.Store{DB: d, Events: p.log, Now: func() time.Time { return now }}
+				s := &privacy.Store{DB: d, Events: p.log, Silence: silence, Now: func() time.Time { return now }}
 				before := p.left(t, tt.name)
 				if proof, err := s.Expire(t.Context(), tt.policy); err != nil || len(proof) > 0 {
 					t.Fatalf("too early: %v, %v", proof, err)
@@ -182,7 +197,7 @@ func TestExpires(t *testing.T) {
 						t.Errorf("what policy %s is for went, too", other)
 					}
 				}
-				for _, word := range []string{"still to be sent", "still to be told", "still to be loaded", "still to be ordered", "box 7"} {
+				for _, word := range []string{"still to be sent", "still to be told", "still to be loaded", "still to be ordered", "still to be registered", "192.0.2.111", "box 7"} {
 					if len(holders(t, d, word)) == 0 {
 						t.Errorf("%q is gone", word)
 					}
@@ -245,7 +260,7 @@ func TestPolicy(t *testing.T) {
 		check(t, err)
 		var now atomic.Int64
 		now.Store(p.at.Add(retained + time.Second).UnixMicro())
-		s := &privacy.Store{DB: d, Events: p.log, Now: func() time.Time { return db.Time(now.Load()) }}
+		s := &privacy.Store{DB: d, Events: p.log, Silence: silence, Now: func() time.Time { return db.Time(now.Load()) }}
 		s.Register(q, privacy.Policy{Messages: retained, Devices: retained})
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
@@ -258,7 +273,7 @@ func TestPolicy(t *testing.T) {
 		defer look.Stop()
 		for done := false; !done; {
 			told := p.proofs(t)
-			done = len(told["messages"]) == 3 && len(told["devices"]) == 4
+			done = len(told["messages"]) == 3 && len(told["devices"]) == 6
 			select {
 			case <-late:
 				t.Fatalf("only %v went in two minutes", told)
@@ -270,6 +285,28 @@ func TestPolicy(t *testing.T) {
 		}
 		if len(p.left(t, "evidence")) == 0 {
 			t.Error("evidence went without a policy")
+		}
+	})
+}
+
+// A short policy does not take the address of a session of which reports may
+// still come; one without a word about silence takes none of any open session.
+func TestSilence(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		p := newPast(t, d)
+		now := p.at.Add(silence - time.Minute)
+		s := &privacy.Store{DB: d, Events: p.log, Now: func() time.Time { return now }}
+		for _, tt := range []struct {
+			silence, later time.Duration
+			left           int
+		}{{silence, 0, 2}, {0, 2 * time.Minute, 2}, {silence, 0, 0}} {
+			s.Silence, now = tt.silence, now.Add(tt.later)
+			if _, err := s.Expire(t.Context(), privacy.Policy{Devices: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			if left := holders(t, d, "192.0.2.99"); len(left) != tt.left {
+				t.Errorf("after %s, silence %s: in %v", now.Sub(p.at), tt.silence, left)
+			}
 		}
 	})
 }

@@ -25,6 +25,10 @@ type Store struct {
 	DB     *db.DB
 	Events *event.Log
 	Now    func() time.Time // the clock, time.Now if nil
+
+	// Silence is after how long without a report a data session counts as ended.
+	// Zero: nothing but a report ends one.
+	Silence time.Duration
 }
 
 func (s *Store) now() time.Time {
@@ -32,6 +36,14 @@ func (s *Store) now() time.Time {
 		return s.Now()
 	}
 	return time.Now()
+}
+
+// silentSince is a moment: open data sessions last heard of before it have ended.
+func (s *Store) silentSince() int64 {
+	if s.Silence == 0 {
+		return 0
+	}
+	return s.now().Add(-s.Silence).UnixMicro()
 }
 
 // A Proof says how many rows of each kind of data were cleared.
@@ -98,8 +110,17 @@ func (s *Store) erase(ctx context.Context, tx *db.Tx, who subject, why string, p
 		{"notification", `delete from notification where iccid = $1`, []any{who.iccid}},
 		{"sms_command.payload", `update sms_command set payload = '' where sim_sid = $1 and status not in ('queued') and payload <> ''`, []any{who.sim}},
 		{"sms_receipt", `delete from sms_receipt where sim_sid = $1`, []any{who.sim}},
-		{"ip_command.payload", `update ip_command set payload = '', device_ip = '' where sim_sid = $1 and status not in ('queued') and payload <> ''`, []any{who.sim}},
-		{"usage_session.addresses", `update usage_session set addresses = '' where sim_sid = $1 and not is_open and addresses <> ''`, []any{who.sim}},
+		{"ip_command.payload", `update ip_command set payload = '', device_ip = '', error_message = '' where sim_sid = $1 and status not in ('queued') and payload <> ''`, []any{who.sim}},
+		{
+			"usage_address",
+			`delete from usage_address where (nas, id) in (select nas, id from usage_session where sim_sid = $1 and (not is_open or last_at < $2))`,
+			[]any{who.sim, s.silentSince()},
+		},
+		{
+			"usage_session.addresses",
+			`update usage_session set addresses = '' where sim_sid = $1 and (not is_open or last_at < $2) and addresses <> ''`,
+			[]any{who.sim, s.silentSince()},
+		},
 		{"es2_call.answer", `delete from es2_call where answer like $1`, []any{"%" + who.iccid + "%"}},
 		{"outbox", `delete from outbox where payload like $1`, []any{"%" + who.iccid + "%"}},
 	} {

@@ -18,6 +18,8 @@ import (
 const (
 	eid    = "89049032123451234512345678901235"
 	secret = "meet me at the old mill"
+
+	address = "203.0.113.77"
 )
 
 // TestErased looks through every text and octet column of the database for what
@@ -56,6 +58,10 @@ func TestErased(t *testing.T) {
 				`insert into request_once (account_sid, key, digest, subject, status, content_type, body, created_at) values ('x', 'k', '', 'HC1', 201, 'x', '` + secret + `', 1)`,
 				`insert into bulk_lines (order_sid, number, lines, created_at) values ('HO1', 0, '[{"l":2,"e":"` + eid + `","b":"box"},{"l":3,"e":"89049032000000000000000000000021"}]', 1)`,
 				`update esim_profile set order_sid = 'HO1', order_item = 1`,
+				// The gateway's last word of this session was lost.
+				`insert into usage_session (nas, id, sim_sid, seconds, upload, download, wide, addresses, is_open, began_at, last_at)
+					values ('gw', '1', '` + one.SID + `', 0, 0, 0, false, '` + address + `', true, 1, 1)`,
+				`insert into usage_address (address, nas, id) values ('` + address + `', 'gw', '1')`,
 			} {
 				if _, err := tx.ExecContext(ctx, more); err != nil {
 					return err
@@ -68,12 +74,12 @@ func TestErased(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		for _, word := range []string{eid, secret} {
+		for _, word := range []string{eid, secret, address} {
 			if len(holders(t, d, word)) == 0 {
 				t.Fatalf("%q is nowhere before: the test would prove nothing", word)
 			}
 		}
-		s := &privacy.Store{DB: d, Events: log}
+		s := &privacy.Store{DB: d, Events: log, Silence: silence}
 		proof, err := s.Erase(ctx, one.SID, "request 7")
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +92,7 @@ func TestErased(t *testing.T) {
 				t.Errorf("%q of another line, or a label, is gone", word)
 			}
 		}
-		for _, word := range []string{eid, secret} {
+		for _, word := range []string{eid, secret, address} {
 			if left := holders(t, d, word); len(left) > 0 {
 				t.Errorf("%q is still in %v", word, left)
 			}
@@ -108,8 +114,8 @@ func TestErased(t *testing.T) {
 func holders(t *testing.T, d *db.DB, word string) (found []string) {
 	t.Helper()
 	for _, c := range []string{
-		"esim_profile.eid", "profile.eid", "card.eid", "event.data", "event.subject", "sms_command.payload", "ip_command.payload", "ip_command.device_ip",
-		"sms_receipt.raw", "usage_session.addresses",
+		"esim_profile.eid", "profile.eid", "card.eid", "event.data", "event.subject", "sms_command.payload", "ip_command.payload", "ip_command.device_ip", "ip_command.error_message",
+		"sms_receipt.raw", "usage_session.addresses", "usage_address.address",
 		"bulk_lines.lines", "request_once.body", "callback_delivery.form", "notification.eid", "run.eid", "es2_call.answer", "outbox.payload", "event.evidence", "notification.evidence",
 	} {
 		table, column, _ := strings.Cut(c, ".")

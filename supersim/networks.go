@@ -2,6 +2,7 @@ package supersim
 
 import (
 	"net/http"
+	"strings"
 
 	"godwit/sim"
 	"godwit/web"
@@ -46,7 +47,23 @@ func showNetwork(r *web.Request) func(sim.Network) networkJSON {
 
 // networkFilter reads the filters of both lists of networks.
 func networkFilter(f *web.Form) sim.NetworkFilter {
-	return sim.NetworkFilter{Country: f.String("IsoCountry"), MCC: f.String("Mcc"), MNC: f.String("Mnc")}
+	filter := sim.NetworkFilter{Country: country(f), MCC: f.String("Mcc"), MNC: f.String("Mnc")}
+	if n := filter.MCC; n != "" && (len(n) != 3 || strings.Trim(n, "0123456789") != "") {
+		f.Fail("Mcc", "must be a mobile country code of three digits, not %.40q", n)
+	}
+	if n := filter.MNC; n != "" && (len(n) < 2 || len(n) > 3 || strings.Trim(n, "0123456789") != "") {
+		f.Fail("Mnc", "must be a mobile network code of two or three digits, of which leading zeros count, not %.40q", n)
+	}
+	return filter
+}
+
+// country reads IsoCountry. A code that nobody has is one all the same.
+func country(f *web.Form) string {
+	c := f.String("IsoCountry")
+	if c != "" && (len(c) != 2 || strings.Trim(strings.ToUpper(c), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
+		f.Fail("IsoCountry", "must be a country code of two letters (ISO 3166-1 alpha-2), not %.40q", c)
+	}
+	return c
 }
 
 func (d *door) listNetworks(w http.ResponseWriter, r *web.Request) error {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
 
 	"godwit/fault"
@@ -72,31 +71,17 @@ func (d *door) listUsage(w http.ResponseWriter, r *web.Request) error {
 		}
 	}
 	filter := usage.RecordFilter{
-		SIM: f.String("Sim"), Fleet: f.String("Fleet"), Network: f.String("Network"), Country: f.String("IsoCountry"),
-	}
-	group, granularity, start, end := f.String("Group"), f.String("Granularity"), f.String("StartTime"), f.String("EndTime")
-	if err := f.Err(); err != nil {
-		return err
-	}
-	var problems web.Problems
-	refuse := func(name, format string, args ...any) {
-		problems = append(problems, &fault.Error{Kind: fault.Invalid, Code: usage.CodeInvalid, Field: name, Message: fmt.Sprintf(format, args...)})
-	}
-	filter.Group = usage.Group(oneOf(group, "Group", words(usage.Groups), refuse))
-	filter.Granularity = usage.Granularity(oneOf(granularity, "Granularity", words(usage.Granularities), refuse))
-	filter.Start, filter.End = instant(start, "StartTime", refuse), instant(end, "EndTime", refuse)
-	if c := filter.Country; c != "" && (len(c) != 2 || strings.Trim(strings.ToUpper(c), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
-		refuse("IsoCountry", "must be a country code of two letters (ISO 3166-1 alpha-2), not %.40q", c)
+		SIM: f.String("Sim"), Fleet: f.String("Fleet"), Network: f.String("Network"), Country: country(f),
+		Group:       usage.Group(f.OneOf("Group", words(usage.Groups)...)),
+		Granularity: usage.Granularity(f.OneOf("Granularity", words(usage.Granularities)...)),
+		Start:       instant(f, "StartTime"), End: instant(f, "EndTime"),
 	}
 	if n := filter.Network; n != "" && !sim.IsSID(n, sim.NetworkPrefix) {
-		refuse("Network", "must be the SID of a Network: %s and 32 hexadecimal digits, not %.40q", sim.NetworkPrefix, n)
+		f.Fail("Network", "must be the SID of a Network: %s and 32 hexadecimal digits, not %.40q", sim.NetworkPrefix, n)
 	}
-	switch len(problems) {
-	case 0:
-	case 1:
-		return problems[0]
-	default:
-		return problems
+	f.Code(usage.CodeInvalid, "Sim", "Fleet", "Network", "IsoCountry", "Group", "Granularity", "StartTime", "EndTime")
+	if err := f.Err(); err != nil {
+		return err
 	}
 	if filter, err = d.usage.Complete(filter); err != nil {
 		return err
@@ -135,32 +120,13 @@ func pinTimes(r *web.Request, f usage.RecordFilter) {
 	r.URL.RawQuery = q.Encode()
 }
 
-func oneOf(value, name string, allowed []string, refuse func(name, format string, args ...any)) string {
-	for _, word := range allowed {
-		if value == word {
-			return value
-		}
+// instant reads a time near enough to count with.
+func instant(f *web.Form, name string) time.Time {
+	t := f.Time(name)
+	if f.String(name) != "" && (t.Year() < 1971 || t.Year() > 9000) { // of several reasons the first counts
+		f.Fail(name, "must lie in the years from 1971 to 9000, not in %d", t.Year())
 	}
-	if value != "" {
-		refuse(name, "must be one of %s, not %.40q", strings.Join(allowed, ", "), value)
-	}
-	return ""
-}
-
-func instant(value, name string, refuse func(name, format string, args ...any)) time.Time {
-	if value == "" {
-		return time.Time{}
-	}
-	t, err := time.Parse(time.RFC3339Nano, value)
-	switch {
-	case err != nil:
-		refuse(name, "must be a date and time such as 2026-11-20T10:00:00Z, not %.40q", value)
-		return time.Time{}
-	case t.Year() < 1971 || t.Year() > 9000:
-		refuse(name, "must lie in the years from 1971 to 9000, not in %d", t.Year())
-		return time.Time{}
-	}
-	return t.UTC()
+	return t
 }
 
 type importJSON struct {

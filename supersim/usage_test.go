@@ -152,3 +152,48 @@ func TestUsageTimes(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with a filter of usage has the code for that whatever it is;
+// pages are pages, also here.
+func TestUsageRefusals(t *testing.T) {
+	h := newHouse(t, dbtest.SQLite(t), "")
+	h.store.Catalogue = sim.Builtin()
+	s := &usage.Store{DB: h.store.DB, Jobs: h.store.Jobs, Events: h.store.Events, Callbacks: h.store.Callbacks, Sims: h.store}
+	door := supersim.New(h.store, supersim.Options{Authenticate: h.accounts.Verify, VerifyToken: h.accounts.VerifyToken, Accounts: h.accounts, Usage: s})
+	for _, tt := range []struct {
+		query string
+		code  int
+		field string
+	}{
+		{"UsageRecords?Group=a%00b", 83600, "Group"},
+		{"UsageRecords?Sim=%FF", 83600, "Sim"},
+		{"UsageRecords?Granularity=day&Granularity=hour", 83600, "Granularity"},
+		{"UsageRecords?EndTime=2026-01-01T00:00:00Z&EndTime=2026-01-02T00:00:00Z", 83600, "EndTime"},
+		{"UsageRecords?IsoCountry=usa", 83600, "IsoCountry"},
+		{"UsageRecords?Group=sims", 83600, "Group"},
+		{"UsageRecords?Network=HW1", 83600, "Network"},
+		{"UsageRecords?PageSize=0", 20001, "PageSize"},
+		{"UsageRecords?PageToken=x", 20001, "PageToken"},
+		{"Networks?IsoCountry=usa", 20001, "IsoCountry"},
+		{"Networks?IsoCountry=1a", 20001, "IsoCountry"},
+		{"Networks?Mcc=31", 20001, "Mcc"},
+		{"Networks?Mnc=1", 20001, "Mnc"},
+		{"Networks?Mnc=4i0", 20001, "Mnc"},
+		{"Networks?IsoCountry=xx&Mcc=000&Mnc=00", 0, ""},
+		{"UsageRecords?IsoCountry=xx", 0, ""},
+	} {
+		r := httptest.NewRequest("GET", "/v1/"+tt.query, nil)
+		r.SetBasicAuth(h.account, h.token)
+		w := httptest.NewRecorder()
+		door.ServeHTTP(w, r)
+		var refusal struct {
+			Code    int `json:"code"`
+			Details struct {
+				Parameters map[string]string `json:"parameters"`
+			} `json:"details"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &refusal); err != nil || refusal.Code != tt.code || (tt.field != "" && refusal.Details.Parameters[tt.field] == "") {
+			t.Errorf("%s: %d %s (%v), want %d for %q", tt.query, w.Code, w.Body, err, tt.code, tt.field)
+		}
+	}
+}

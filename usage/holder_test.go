@@ -83,7 +83,7 @@ func TestHolder(t *testing.T) {
 				var want known
 				for _, s := range sessions {
 					for _, has := range s.addresses {
-						if has == a && s.open && s.last.After(want.last) && s.last.After(at.Add(-silence)) {
+						if has == a && s.open && s.last.After(want.last) && s.last.After(at.Add(-Silence)) {
 							want = *s
 						}
 					}

@@ -215,8 +215,8 @@ func (s *Store) Restarted(ctx context.Context, nas string, at time.Time) error {
 }
 
 const (
-	// silence is after how long without a report a session counts as ended.
-	silence = 24 * time.Hour
+	// Silence is after how long without a report a session counts as ended.
+	Silence = 24 * time.Hour
 	// remember is how long sessions are kept to know repeated reports by.
 	remember = 62 * 24 * time.Hour
 )
@@ -240,7 +240,7 @@ func (s *Store) forgetSessions(ctx context.Context) (n int, err error) {
 // sessions, the newest session first.
 func (s *Store) Addresses(ctx context.Context, q db.Query, sid string) ([]netip.Addr, error) {
 	lists, err := db.All(ctx, q, db.Only[string], `select addresses from usage_session where sim_sid = $1 and is_open and last_at > $2 order by last_at desc limit 10`,
-		sid, s.now().Add(-silence).UnixMicro())
+		sid, s.now().Add(-Silence).UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("read the addresses of %s: %w", sid, err)
 	}

@@ -82,6 +82,17 @@ func (f *Form) Refuse(refusal *fault.Error) {
 	}
 }
 
+// Code gives what was refused so far of some parameters a code of its own.
+func (f *Form) Code(code int, names ...string) {
+	for i, p := range f.problems {
+		if slices.Contains(names, p.Field) {
+			coded := *p // which may be somebody's own
+			coded.Code = code
+			f.problems[i] = &coded
+		}
+	}
+}
+
 // Err returns what was wrong with the parameters read so far: nil, one
 // [*fault.Error] or [Problems].
 func (f *Form) Err() error {

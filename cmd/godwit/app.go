@@ -168,7 +168,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	a.orders = &bulk.Store{DB: d, Jobs: a.queue, Events: a.events, Callbacks: a.calls, Sims: a.sims, Stock: stock{a.smdp}}
 	a.orders.Register()
 	a.once = &once.Keeper{DB: d, Began: time.Now()}
-	(&privacy.Store{DB: d, Events: a.events}).Register(a.queue, s.Retention)
+	(&privacy.Store{DB: d, Events: a.events, Silence: usage.Silence}).Register(a.queue, s.Retention)
 	a.usage = usageOf(d, a.queue, a.events, a.calls, a.sims, a.smdp)
 	if err := a.joinCommands(s.Commands, []command.Sessions{a.usage}, a.usage.Command); err != nil {
 		return nil, err

@@ -56,9 +56,9 @@ func (c benchLimitCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(os.Stdout).Encode(limits)
+		return json.NewEncoder(stdout).Encode(limits)
 	}
-	fmt.Printf(`one download at the floor  %8.3f ms of processor time (JSON, cryptography and TLS; no storage, no rules)
+	fmt.Fprintf(stdout, `one download at the floor  %8.3f ms of processor time (JSON, cryptography and TLS; no storage, no rules)
 ECDSA P-256 sign           %8.1f µs
 ECDSA P-256 verify         %8.1f µs
 one-time key and ECDH      %8.1f µs

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,7 +78,7 @@ func (c benchAPICommand) Run(ctx context.Context) error {
 		if len(all) == 1 {
 			out = all[0]
 		}
-		if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
+		if err := json.NewEncoder(stdout).Encode(out); err != nil {
 			return err
 		}
 	}
@@ -119,7 +118,7 @@ func (c benchAPICommand) measure(ctx context.Context, api bench.API, stock *benc
 }
 
 func (f *apiFigures) print() {
-	fmt.Printf(`%d requests (%s, of %d stored) by %d clients in %.1f s, %d errors
+	fmt.Fprintf(stdout, `%d requests (%s, of %d stored) by %d clients in %.1f s, %d errors
   requests per second     %8.0f
   time of a request       %8.2f ms p50   %.2f ms p95   %.2f ms p99
   processor               %8.1f µs of the server each, %.1f µs of this program

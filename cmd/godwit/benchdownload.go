@@ -100,7 +100,7 @@ func (c benchDownloadCommand) Run(ctx context.Context) error {
 		if len(c.Clients) == 1 {
 			out = all[0]
 		}
-		if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
+		if err := json.NewEncoder(stdout).Encode(out); err != nil {
 			return err
 		}
 	}
@@ -202,14 +202,14 @@ func (c *downloadLoad) run(ctx context.Context, clients int) (*downloadFigures, 
 }
 
 func (f *downloadFigures) print() {
-	fmt.Printf(`%d downloads by %d clients in %.1f s, %d errors
+	fmt.Fprintf(stdout, `%d downloads by %d clients in %.1f s, %d errors
   downloads per second    %8.1f
   time of a download      %8.1f ms p50   %.1f ms p95   %.1f ms p99
   processor of the server %8.3f ms each`, f.Downloads, f.Clients, f.Seconds, f.Errors, f.PerSecond, f.P50, f.P95, f.P99, f.ServerCPU)
 	if f.FloorCPU > 0 {
-		fmt.Printf(", %.2f times the floor of %.3f ms", f.ServerCPU/f.FloorCPU, f.FloorCPU)
+		fmt.Fprintf(stdout, ", %.2f times the floor of %.3f ms", f.ServerCPU/f.FloorCPU, f.FloorCPU)
 	}
-	fmt.Println()
+	fmt.Fprintln(stdout)
 }
 
 // order has profiles prepared over ES2+, one for each download.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"godwit/db"
@@ -73,8 +72,8 @@ func (c benchFillCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(os.Stdout).Encode(map[string]any{"sims": c.Sims, "seconds": took})
+		return json.NewEncoder(stdout).Encode(map[string]any{"sims": c.Sims, "seconds": took})
 	}
-	fmt.Printf("%d Sims made in %.1f s\n", c.Sims, took)
+	fmt.Fprintf(stdout, "%d Sims made in %.1f s\n", c.Sims, took)
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -73,14 +72,14 @@ func (c benchOrderCommand) Run(ctx context.Context) error {
 		}
 	}
 	if c.JSON {
-		return json.NewEncoder(os.Stdout).Encode(figures)
+		return json.NewEncoder(stdout).Encode(figures)
 	}
-	fmt.Printf("%d profiles available after %.1f s (%.0f per second), %d errors\n", figures.Profiles, figures.Seconds, figures.PerSec, figures.Errors)
+	fmt.Fprintf(stdout, "%d profiles available after %.1f s (%.0f per second), %d errors\n", figures.Profiles, figures.Seconds, figures.PerSec, figures.Errors)
 	if figures.ServerCPU > 0 {
-		fmt.Printf("processor of the server %.1f s\n", figures.ServerCPU)
+		fmt.Fprintf(stdout, "processor of the server %.1f s\n", figures.ServerCPU)
 	}
 	if figures.Singles > 0 {
-		fmt.Printf("%d single reservations meanwhile: %.0f ms p50, %.0f ms at most\n", figures.Singles, figures.SingleP50, figures.SingleMax)
+		fmt.Fprintf(stdout, "%d single reservations meanwhile: %.0f ms p50, %.0f ms at most\n", figures.Singles, figures.SingleP50, figures.SingleMax)
 	}
 	return nil
 }

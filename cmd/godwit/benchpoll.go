@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"godwit/bench"
@@ -107,7 +106,7 @@ func (c benchPollCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.JSON {
-		if err := json.NewEncoder(os.Stdout).Encode(figures); err != nil {
+		if err := json.NewEncoder(stdout).Encode(figures); err != nil {
 			return err
 		}
 	} else {
@@ -150,7 +149,7 @@ func (c benchPollCommand) measure(ctx context.Context, load *bench.EIM, base str
 }
 
 func (f *pollFigures) print() {
-	fmt.Printf(`%d empty polls for %d eUICCs (%s) on %d connections in %.1f s, %d errors
+	fmt.Fprintf(stdout, `%d empty polls for %d eUICCs (%s) on %d connections in %.1f s, %d errors
   polls per second        %8.0f
   time of a poll          %8.2f ms p50   %.2f ms p99
   processor               %8.1f µs of the server each, %.1f µs of this program

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -54,6 +55,9 @@ func (c *apiClient) do(ctx context.Context, method, path, kind string, body io.R
 		request.Header.Set("Content-Type", kind)
 	}
 	response, err := http.DefaultClient.Do(request)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no server listens at %s, where one of this data directory was last: start it with `godwit serve`", c.base)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +120,15 @@ type orderBulkCommand struct {
 	JSON        bool   `name:"json" help:"Print the order as JSON."`
 }
 
-func (c orderBulkCommand) Run(ctx context.Context) error {
+// Validate holds the file and the number apart.
+func (c orderBulkCommand) Validate() error {
 	if (c.File == "") == (c.Count == 0) {
 		return errors.New("give a file or --count")
 	}
+	return nil
+}
+
+func (c orderBulkCommand) Run(ctx context.Context) error {
 	format, err := c.format()
 	if err != nil {
 		return err
@@ -163,7 +172,7 @@ func (c orderBulkCommand) Run(ctx context.Context) error {
 			return err
 		}
 	} else {
-		fmt.Printf("%s is %s: %d available, %d failed, %d canceled of %d\n", o.SID, o.Status, o.Available, o.Failed, o.Canceled, o.Count)
+		fmt.Fprintf(stdout, "%s is %s: %d available, %d failed, %d canceled of %d\n", o.SID, o.Status, o.Available, o.Failed, o.Canceled, o.Count)
 	}
 	if o.Failed > 0 {
 		return exitError(exitFailed)
@@ -239,18 +248,18 @@ func (c orderBulkCommand) dryRun(ctx context.Context, client *apiClient, path, k
 		}
 	} else {
 		for _, e := range plan.Errors {
-			fmt.Printf("line %d: %s\n", e.Line, strings.TrimSpace(e.Column+" "+e.Message))
+			fmt.Fprintf(stdout, "line %d: %s\n", e.Line, strings.TrimSpace(e.Column+" "+e.Message))
 		}
 		if more := plan.ErrorsCount - len(plan.Errors); more > 0 {
-			fmt.Printf("and %d more lines with errors\n", more)
+			fmt.Fprintf(stdout, "and %d more lines with errors\n", more)
 		}
 		for _, t := range plan.Types {
 			if t.InStock != nil && *t.InStock < t.Count {
-				fmt.Printf("profile type %s: %d wanted, %d in stock\n", t.Type, t.Count, *t.InStock)
+				fmt.Fprintf(stdout, "profile type %s: %d wanted, %d in stock\n", t.Type, t.Count, *t.InStock)
 			}
 		}
 		if plan.Acceptable {
-			fmt.Printf("%d profiles can be ordered\n", plan.Count)
+			fmt.Fprintf(stdout, "%d profiles can be ordered\n", plan.Count)
 		}
 	}
 	if !plan.Acceptable {

@@ -71,10 +71,10 @@ func (c cardImportCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Account != "" {
-		fmt.Printf("%d cards are Sims of %s now\n", len(cards), c.Account)
+		fmt.Fprintf(stdout, "%d cards are Sims of %s now\n", len(cards), c.Account)
 		return nil
 	}
-	fmt.Printf("%d cards can be registered now\n", len(cards))
+	fmt.Fprintf(stdout, "%d cards can be registered now\n", len(cards))
 	return nil
 }
 
@@ -101,7 +101,10 @@ func (c cardImportCommand) writeCodes(cards []sim.Card) error {
 	return file.Close()
 }
 
-type cardCountCommand struct{ dataFlags }
+type cardCountCommand struct {
+	dataFlags
+	JSON bool `name:"json" help:"Print JSON."`
+}
 
 func (c cardCountCommand) Run(ctx context.Context) error {
 	s, done, err := c.cards(ctx)
@@ -113,7 +116,10 @@ func (c cardCountCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d can be registered, %d are\n", free, registered)
+	if c.JSON {
+		return printJSON(map[string]int64{"registrable": int64(free), "registered": int64(registered)})
+	}
+	fmt.Fprintf(stdout, "%d can be registered, %d are\n", free, registered)
 	return nil
 }
 

@@ -67,7 +67,7 @@ func (c chargePricesCommand) Run(ctx context.Context) error {
 		if kind == "" {
 			kind = "every type"
 		}
-		fmt.Printf("%-34s  %-20s  %s %s\n", account, kind, p.Amount, p.Currency)
+		fmt.Fprintf(stdout, "%-34s  %-20s  %s %s\n", account, kind, p.Amount, p.Currency)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (c coreCheckCommand) Run(ctx context.Context) error {
 	report, err := a.core.Check(ctx, c.Repair, func(d carrier.Drift) {
 		drifts = append(drifts, d)
 		if !c.JSON {
-			fmt.Println(describeDrift(d))
+			fmt.Fprintln(stdout, describeDrift(d))
 		}
 	})
 	if err != nil {
@@ -93,7 +93,7 @@ func (c coreCheckCommand) Run(ctx context.Context) error {
 			Drifts []carrier.Drift `json:"drifts"`
 		}{report, carrier.Redacted(a.settings.Core), drifts})
 	} else {
-		_, err = fmt.Printf("%s: %d Sims compared, %d differ, %d repaired\n", carrier.Redacted(a.settings.Core), report.Sims, report.Drifted, report.Repaired)
+		_, err = fmt.Fprintf(stdout, "%s: %d Sims compared, %d differ, %d repaired\n", carrier.Redacted(a.settings.Core), report.Sims, report.Drifted, report.Repaired)
 	}
 	if err == nil && report.Drifted > report.Repaired {
 		return exitError(exitFailed)

@@ -84,7 +84,7 @@ func (c euiccNewCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("made eUICC %s in %s\n", card.EID(), c.Dir)
+	fmt.Fprintf(stdout, "made eUICC %s in %s\n", card.EID(), c.Dir)
 	return card.Close()
 }
 
@@ -231,7 +231,7 @@ func (c euiccInfoCommand) Run() error {
 		}
 		return printJSON(out)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "EID\t%s\n", s.EID)
 	fmt.Fprintf(w, "SGP.22\tv%s\n", s.SVN)
 	fmt.Fprintf(w, "verifies under\t%s\n", strings.Join(ciNames(s.CIs), " "))
@@ -309,7 +309,7 @@ func (c euiccListCommand) Run() error {
 		}
 		return printJSON(list)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ICCID\tSTATE\tCLASS\tPROVIDER\tNAME\tNICKNAME\tMEMORY")
 	for _, p := range profiles {
 		state := "disabled"

@@ -33,7 +33,7 @@ func (explainCommand) Help() string {
 const maxPasted = 16 << 20
 
 func (c explainCommand) Run() error {
-	return c.run(os.Stdin, os.Stdout, os.Stderr)
+	return c.run(os.Stdin, stdout, os.Stderr)
 }
 
 func (c explainCommand) run(in io.Reader, out, problems io.Writer) error {

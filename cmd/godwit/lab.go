@@ -171,7 +171,7 @@ func (c labRunCommand) Run(ctx context.Context) error {
 
 // printPlan writes the plans without a server: they need none.
 func (c labRunCommand) printPlan(config lab.Config) error {
-	out := bufio.NewWriter(os.Stdout)
+	out := bufio.NewWriter(stdout)
 	encoder := json.NewEncoder(out)
 	for n := range c.Devices {
 		p, err := lab.NewPlan(config.Seed, n+1, 1, trust.EIDPrefix, config.Rates)
@@ -227,7 +227,7 @@ func watch(l *lab.Lab, on bool) (end func()) {
 
 // printLab tells people what a lab has come to.
 func printLab(s lab.Summary) {
-	fmt.Printf(`%d devices of seed %d, %.0f s, %.0f MB
+	fmt.Fprintf(stdout, `%d devices of seed %d, %.0f s, %.0f MB
   polls        %8d   %.1f a second, %d failed
   enrolled     %8d
   packages     %8d   and %d with errors
@@ -238,7 +238,7 @@ func printLab(s lab.Summary) {
 	for _, k := range lab.Kinds() {
 		if n := s.Faults[k]; n > 0 {
 			meaning, _ := k.Meaning()
-			fmt.Printf("  %-18s %6d   %s\n", k, n, meaning)
+			fmt.Fprintf(stdout, "  %-18s %6d   %s\n", k, n, meaning)
 		}
 	}
 	texts := make([]string, 0, len(s.Errors))
@@ -247,6 +247,6 @@ func printLab(s lab.Summary) {
 	}
 	slices.SortFunc(texts, func(a, b string) int { return int(s.Errors[b] - s.Errors[a]) })
 	for _, text := range texts {
-		fmt.Printf("  %6d times: %s\n", s.Errors[text], text)
+		fmt.Fprintf(stdout, "  %6d times: %s\n", s.Errors[text], text)
 	}
 }

@@ -116,30 +116,30 @@ func (c labChaosCommand) order(ctx context.Context) (codes []lab.Code, err error
 // printVerdict tells people how it went.
 func printVerdict(f *lab.Figures) {
 	printLab(f.Lab)
-	fmt.Printf("\n%d requests were taken; refused at once:\n", f.Posted)
+	fmt.Fprintf(stdout, "\n%d requests were taken; refused at once:\n", f.Posted)
 	for _, why := range sortedKeys(f.Refused) {
-		fmt.Printf("  %7d %s\n", f.Refused[why], why)
+		fmt.Fprintf(stdout, "  %7d %s\n", f.Refused[why], why)
 	}
 	for _, counts := range []map[string]int{f.Operations, f.Transactions} {
 		for _, name := range sortedKeys(counts) {
-			fmt.Printf("  %-28s %7d\n", name, counts[name])
+			fmt.Fprintf(stdout, "  %-28s %7d\n", name, counts[name])
 		}
 	}
-	fmt.Printf("reasons of those that failed: %v\n", f.Reasons)
-	fmt.Printf("%d profiles were installed on chips, %d records compared, settled after %.0f s\n\n", f.Installed, f.Profiles, f.Settled)
+	fmt.Fprintf(stdout, "reasons of those that failed: %v\n", f.Reasons)
+	fmt.Fprintf(stdout, "%d profiles were installed on chips, %d records compared, settled after %.0f s\n\n", f.Installed, f.Profiles, f.Settled)
 	if f.Waiting > 0 {
-		fmt.Printf("%d operations and transactions wait for the server's time limit, on devices that cannot be believed\n", f.Waiting)
+		fmt.Fprintf(stdout, "%d operations and transactions wait for the server's time limit, on devices that cannot be believed\n", f.Waiting)
 	}
 	if len(f.Violations) == 0 {
-		fmt.Println("VERDICT: everything has ended, in a state that its device confirms, once; the records are what the chips hold")
+		fmt.Fprintln(stdout, "VERDICT: everything has ended, in a state that its device confirms, once; the records are what the chips hold")
 		return
 	}
 	rules := map[string]int{}
 	for _, v := range f.Violations {
 		rules[v.Rule]++
-		fmt.Printf("NOT SO: %s\n  %s: %s\n", v.Rule, v.Device, v.What)
+		fmt.Fprintf(stdout, "NOT SO: %s\n  %s: %s\n", v.Rule, v.Device, v.What)
 	}
-	fmt.Printf("\nVERDICT: %d violations %v\n", len(f.Violations), rules)
+	fmt.Fprintf(stdout, "\nVERDICT: %d violations %v\n", len(f.Violations), rules)
 }
 
 func sortedKeys(m map[string]int) []string {

@@ -215,7 +215,7 @@ func (c lpaDownloadCommand) Run(ctx context.Context, l *lpaCommand) error {
 		}
 		if !l.JSON {
 			if len(out) == 0 {
-				fmt.Println("Nothing waits for this eUICC.")
+				fmt.Fprintln(stdout, "Nothing waits for this eUICC.")
 			}
 			return nil
 		}
@@ -269,16 +269,16 @@ func (c lpaDownloadCommand) download(ctx context.Context, l *lpaCommand, a *assi
 		}
 		d.Steps = append(d.Steps, s)
 		if !l.JSON {
-			fmt.Printf("%s%-24s %8.1f ms  %s\n", mark, p.Step, s.MS, p.About)
+			fmt.Fprintf(stdout, "%s%-24s %8.1f ms  %s\n", mark, p.Step, s.MS, p.About)
 		}
 	}
 	in := bufio.NewReader(os.Stdin)
 	ask := c.asks(l)
 	q.Consent = func(_ context.Context, o *lpa.Offer) (lpa.Decision, error) {
 		if !l.JSON {
-			fmt.Printf("%s offers %q of %q, ICCID %s (%s)\n", o.Address, o.Metadata.Name, o.Metadata.ServiceProvider, o.Metadata.ICCID, o.Metadata.Class)
+			fmt.Fprintf(stdout, "%s offers %q of %q, ICCID %s (%s)\n", o.Address, o.Metadata.Name, o.Metadata.ServiceProvider, o.Metadata.ICCID, o.Metadata.Class)
 			if o.RulesConsent {
-				fmt.Println("Its policy rules need your consent: it cannot be disabled or deleted by you alone.")
+				fmt.Fprintln(stdout, "Its policy rules need your consent: it cannot be disabled or deleted by you alone.")
 			}
 		}
 		if !ask {
@@ -321,14 +321,14 @@ func (c lpaDownloadCommand) download(ctx context.Context, l *lpaCommand, a *assi
 		}
 	}
 	if !l.JSON {
-		fmt.Printf("Installed %s.\n", d.ICCID)
+		fmt.Fprintf(stdout, "Installed %s.\n", d.ICCID)
 	}
 	return d, nil
 }
 
 // question asks at the terminal and returns the line that was typed.
 func question(in *bufio.Reader, text string) (string, error) {
-	fmt.Print(text)
+	fmt.Fprint(stdout, text)
 	line, err := in.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read answer: %w", err)
@@ -350,7 +350,7 @@ func (c lpaEventsCommand) Run(ctx context.Context, l *lpaCommand) error {
 			return printJSON(append([]rsp.EventEntry{}, events...))
 		}
 		for _, e := range events {
-			fmt.Println(e.ServerAddress, e.EventID)
+			fmt.Fprintln(stdout, e.ServerAddress, e.EventID)
 		}
 		return nil
 	})

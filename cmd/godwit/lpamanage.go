@@ -42,14 +42,14 @@ func (lpaListCommand) Run(ctx context.Context, l *lpaCommand) error {
 			return printJSON(out)
 		}
 		if len(out) == 0 {
-			fmt.Println("No profiles.")
+			fmt.Fprintln(stdout, "No profiles.")
 		}
 		for _, p := range out {
-			fmt.Printf("%-20s  %-8s  %-11s  %s", p.ICCID, p.State, p.Class, p.Name)
+			fmt.Fprintf(stdout, "%-20s  %-8s  %-11s  %s", p.ICCID, p.State, p.Class, p.Name)
 			if p.Nickname != "" {
-				fmt.Printf(" (%s)", p.Nickname)
+				fmt.Fprintf(stdout, " (%s)", p.Nickname)
 			}
-			fmt.Println()
+			fmt.Fprintln(stdout)
 		}
 		return nil
 	})
@@ -108,7 +108,7 @@ func (c lpaChange) change(ctx context.Context, l *lpaCommand, done string, chang
 				Notifications []lpaDelivery `json:"notifications"`
 			}{iccid, done, deliveriesOf(deliveries)})
 		}
-		fmt.Printf("%s is %s.\n", iccid, done)
+		fmt.Fprintf(stdout, "%s is %s.\n", iccid, done)
 		return printDeliveries(deliveries)
 	})
 }
@@ -210,7 +210,7 @@ func printDeliveries(list []lpa.Delivery) error {
 		if !d.Delivered {
 			fate = "waits: " + d.Error
 		}
-		fmt.Printf("%6d  %-8s  %-20s  %s  %s\n", d.Sequence, d.Event, d.ICCID, d.Address, fate)
+		fmt.Fprintf(stdout, "%6d  %-8s  %-20s  %s  %s\n", d.Sequence, d.Event, d.ICCID, d.Address, fate)
 	}
 	return nil
 }
@@ -229,10 +229,10 @@ func (lpaNotificationsListCommand) Run(ctx context.Context, l *lpaCommand) error
 			return printJSON(out)
 		}
 		if len(out) == 0 {
-			fmt.Println("Nothing waits.")
+			fmt.Fprintln(stdout, "Nothing waits.")
 		}
 		for _, n := range out {
-			fmt.Printf("%6d  %-8s  %-20s  %s\n", n.Sequence, n.Event, n.ICCID, n.Address)
+			fmt.Fprintf(stdout, "%6d  %-8s  %-20s  %s\n", n.Sequence, n.Event, n.ICCID, n.Address)
 		}
 		return nil
 	})
@@ -318,7 +318,7 @@ func (lpaInfoCommand) Run(ctx context.Context, l *lpaCommand) error {
 			{"CI, verification", strings.Join(out.Verification, " ")},
 			{"CI, signing", strings.Join(out.Signing, " ")},
 		} {
-			fmt.Printf("%-17s %s\n", line[0], line[1])
+			fmt.Fprintf(stdout, "%-17s %s\n", line[0], line[1])
 		}
 		return nil
 	})

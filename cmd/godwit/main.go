@@ -50,7 +50,7 @@ type commands struct {
 type versionCommand struct{}
 
 func (versionCommand) Run() error {
-	fmt.Println("godwit", version)
+	fmt.Fprintln(stdout, "godwit", version)
 	return nil
 }
 
@@ -87,7 +87,11 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "godwit:", err)
 		return exitUsage
 	}
-	if err := kctx.Run(); err != nil {
+	err = kctx.Run()
+	if err == nil {
+		err = stdout.failure()
+	}
+	if err != nil {
 		var code exitError
 		if errors.As(err, &code) {
 			return int(code)

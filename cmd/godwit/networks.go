@@ -43,13 +43,22 @@ func (c networksImportCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d networks were read, %d codes passed over; %d networks are known to servers that start from now on\n", len(list), passed, all.Len())
+	fmt.Fprintf(stdout, "%d networks were read, %d codes passed over; %d networks are known to servers that start from now on\n", len(list), passed, all.Len())
 	return nil
 }
 
 type networksListCommand struct {
 	dataFlags
 	Country string `help:"Only those of this country, two letters."`
+	JSON    bool   `name:"json" help:"Print JSON."`
+}
+
+// Validate refuses a country that is none.
+func (c networksListCommand) Validate() error {
+	if len(c.Country) != 0 && len(c.Country) != 2 {
+		return fmt.Errorf("--country: a country code of two letters, as DE, not %q", c.Country)
+	}
+	return nil
 }
 
 func (c networksListCommand) Run(ctx context.Context) error {
@@ -62,8 +71,26 @@ func (c networksListCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range all.Networks(sim.NetworkFilter{Country: c.Country}, sim.Page{Limit: all.Len()}).Items {
-		fmt.Printf("%s  %s  %-40s %v\n", n.SID, n.Country, n.Name, n.Identifiers)
+	list := all.Networks(sim.NetworkFilter{Country: c.Country}, sim.Page{Limit: all.Len()}).Items
+	if c.JSON {
+		type row struct {
+			SID         string   `json:"sid"`
+			Country     string   `json:"iso_country"`
+			Name        string   `json:"friendly_name"`
+			Identifiers []string `json:"identifiers"` // MCC and MNC
+		}
+		rows := []row{}
+		for _, n := range list {
+			one := row{SID: n.SID, Country: n.Country, Name: n.Name}
+			for _, p := range n.Identifiers {
+				one.Identifiers = append(one.Identifiers, p.String())
+			}
+			rows = append(rows, one)
+		}
+		return printJSON(rows)
+	}
+	for _, n := range list {
+		fmt.Fprintf(stdout, "%s  %s  %-40s %v\n", n.SID, n.Country, n.Name, n.Identifiers)
 	}
 	return nil
 }

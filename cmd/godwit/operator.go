@@ -46,7 +46,7 @@ func (c operatorAddCommand) Run(ctx context.Context) error {
 	if o, err = s.AddOperator(ctx, o); err != nil {
 		return err
 	}
-	fmt.Printf("operator %s (%s) may order %s\n", o.Name, o.ID, strings.Join(o.Types, ", "))
+	fmt.Fprintf(stdout, "operator %s (%s) may order %s\n", o.Name, o.ID, strings.Join(o.Types, ", "))
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (c operatorListCommand) Run(ctx context.Context) error {
 		if o.KeyPin == "" {
 			known = "name " + o.CertName
 		}
-		fmt.Printf("%-20s %-20s %-20s %s, orders %s\n", o.ID, o.Requester, o.Name, known, strings.Join(o.Types, ", "))
+		fmt.Fprintf(stdout, "%-20s %-20s %-20s %s, orders %s\n", o.ID, o.Requester, o.Name, known, strings.Join(o.Types, ", "))
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (c operatorChangeCommand) Run(ctx context.Context) error {
 	if err := s.ChangeOperator(ctx, o); err != nil {
 		return err
 	}
-	fmt.Printf("operator %s (%s) may order %s\n", o.Name, o.ID, strings.Join(o.Types, ", "))
+	fmt.Fprintf(stdout, "operator %s (%s) may order %s\n", o.Name, o.ID, strings.Join(o.Types, ", "))
 	return nil
 }
 
@@ -159,6 +159,6 @@ func (c operatorRemoveCommand) Run(ctx context.Context) error {
 	if err := s.RemoveOperator(ctx, o.ID, c.Force); err != nil {
 		return err
 	}
-	fmt.Printf("operator %s (%s) is removed\n", o.Name, o.ID)
+	fmt.Fprintf(stdout, "operator %s (%s) is removed\n", o.Name, o.ID)
 	return nil
 }

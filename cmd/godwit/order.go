@@ -126,7 +126,7 @@ func (c orderDownloadCommand) Run(ctx context.Context) error {
 		if err := a.Header.Err(); err != nil {
 			return refused(err)
 		}
-		fmt.Println(a.ICCID)
+		fmt.Fprintln(stdout, a.ICCID)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (c orderConfirmCommand) Run(ctx context.Context) error {
 		return refused(err)
 	}
 	code := rsp.ActivationCode{Address: answers[0].SMDPAddress, MatchingID: answers[0].MatchingID, CodeRequired: c.Code != ""}
-	fmt.Println(code.QR())
+	fmt.Fprintln(stdout, code.QR())
 	return nil
 }
 
@@ -218,7 +218,7 @@ func (f es2Flags) settled(answer any, header rsp.ResponseHeader, done string) er
 	if err := header.Err(); err != nil {
 		return refused(err)
 	}
-	fmt.Println(done)
+	fmt.Fprintln(stdout, done)
 	return nil
 }
 

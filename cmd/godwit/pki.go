@@ -50,8 +50,8 @@ func (c pkiInitCommand) Run() error {
 	if err := set.Save(c.folder(), false); err != nil {
 		return err
 	}
-	fmt.Printf("made set %s in %s\n", set.Name, filepath.Join(c.folder(), set.Name))
-	return printSets(os.Stdout, []*trust.Set{set}, time.Now())
+	fmt.Fprintf(stdout, "made set %s in %s\n", set.Name, filepath.Join(c.folder(), set.Name))
+	return printSets(stdout, []*trust.Set{set}, time.Now())
 }
 
 type pkiImportCommand struct {
@@ -78,10 +78,10 @@ func (c pkiImportCommand) Run() error {
 	set, findings, err := i.Read(c.From...)
 	for _, f := range findings {
 		if f.Used {
-			fmt.Printf("used      %s: %s\n", f.File, f.What)
+			fmt.Fprintf(stdout, "used      %s: %s\n", f.File, f.What)
 			continue
 		}
-		fmt.Printf("not used  %s: %s: %s\n", f.File, f.What, f.Why)
+		fmt.Fprintf(stdout, "not used  %s: %s: %s\n", f.File, f.What, f.Why)
 	}
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (c pkiImportCommand) Run() error {
 	for _, m := range set.Members {
 		// Served all the same in a test bench; a server refuses it at its start.
 		if err := m.Identity.Verify(now); err != nil {
-			fmt.Printf("beware    CI %s: %v\n", m.Name, err)
+			fmt.Fprintf(stdout, "beware    CI %s: %v\n", m.Name, err)
 		}
 	}
 	if c.DryRun {
@@ -98,8 +98,8 @@ func (c pkiImportCommand) Run() error {
 	if err := set.Save(c.folder(), c.Replace); err != nil {
 		return err
 	}
-	fmt.Printf("made set %s in %s; serve it with --rsp-listen HOST:PORT=%s\n", set.Name, filepath.Join(c.folder(), set.Name), set.Name)
-	return printSets(os.Stdout, []*trust.Set{set}, now)
+	fmt.Fprintf(stdout, "made set %s in %s; serve it with --rsp-listen HOST:PORT=%s\n", set.Name, filepath.Join(c.folder(), set.Name), set.Name)
+	return printSets(stdout, []*trust.Set{set}, now)
 }
 
 type pkiIssueCommand struct {
@@ -125,8 +125,8 @@ func (c pkiIssueTLSCommand) Run() error {
 	if err := set.Save(c.folder(), true); err != nil {
 		return err
 	}
-	fmt.Println("a running server takes them at its next start")
-	return printSets(os.Stdout, []*trust.Set{set}, time.Now())
+	fmt.Fprintln(stdout, "a running server takes them at its next start")
+	return printSets(stdout, []*trust.Set{set}, time.Now())
 }
 
 type pkiIssueOperatorCommand struct {
@@ -157,7 +157,7 @@ func (c pkiIssueOperatorCommand) Run() error {
 	if err := writeCredential(c.Out, credential); err != nil {
 		return err
 	}
-	fmt.Printf("wrote %[1]s.pem and %[1]s.key; make it known with `godwit operator add --certificate %[1]s.pem …`\n", c.Out)
+	fmt.Fprintf(stdout, "wrote %[1]s.pem and %[1]s.key; make it known with `godwit operator add --certificate %[1]s.pem …`\n", c.Out)
 	return nil
 }
 
@@ -198,7 +198,7 @@ func (c pkiIssueEUICCCommand) Run() error {
 				return err
 			}
 		}
-		fmt.Println("wrote", dir)
+		fmt.Fprintln(stdout, "wrote", dir)
 		issued++
 	}
 	if issued == 0 {
@@ -253,7 +253,7 @@ func (c pkiBlockCommand) Run() error {
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
-				fmt.Printf("CI %s has revoked %s\n", m.Name, certificate.Subject)
+				fmt.Fprintf(stdout, "CI %s has revoked %s\n", m.Name, certificate.Subject)
 			}
 			continue
 		}
@@ -261,12 +261,12 @@ func (c pkiBlockCommand) Run() error {
 		if err != nil {
 			return fmt.Errorf("%s is neither a certificate nor a revocation list of this set: %w", name, err)
 		}
-		fmt.Printf("took the list of CI %s of %s with %d certificates\n", m.Name, list.ThisUpdate.Format(time.DateOnly), list.Len())
+		fmt.Fprintf(stdout, "took the list of CI %s of %s with %d certificates\n", m.Name, list.ThisUpdate.Format(time.DateOnly), list.Len())
 	}
 	if err := set.Save(c.folder(), true); err != nil {
 		return err
 	}
-	fmt.Println("a running server refuses them from its next start")
+	fmt.Fprintln(stdout, "a running server refuses them from its next start")
 	return nil
 }
 
@@ -301,9 +301,9 @@ func (c pkiShowCommand) Run() error {
 			}
 			views = append(views, view)
 		}
-		return json.NewEncoder(os.Stdout).Encode(views)
+		return json.NewEncoder(stdout).Encode(views)
 	}
-	return printSets(os.Stdout, sets, time.Now())
+	return printSets(stdout, sets, time.Now())
 }
 
 // setView is a set as it is shown.

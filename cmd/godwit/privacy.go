@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"godwit/event"
 	"godwit/privacy"
+	"godwit/usage"
 )
 
 // retentionFlags are the policy by which personal data goes.
@@ -36,8 +39,9 @@ type privacyCommand struct {
 
 type privacyEraseCommand struct {
 	dataFlags
-	SIM string `arg:"" name:"sim" help:"SID of the Sim, HS…"`
-	Why string `help:"Reason, for the record; no personal data itself." default:"request"`
+	SIM  string `arg:"" name:"sim" help:"SID of the Sim, HS…"`
+	Why  string `help:"Reason, for the record; no personal data itself." default:"request"`
+	JSON bool   `name:"json" help:"Print JSON."`
 }
 
 func (f dataFlags) privacy(ctx context.Context) (*privacy.Store, func() error, error) {
@@ -45,7 +49,7 @@ func (f dataFlags) privacy(ctx context.Context) (*privacy.Store, func() error, e
 	if err != nil {
 		return nil, nil, err
 	}
-	return &privacy.Store{DB: d, Events: event.New(d)}, d.Close, nil
+	return &privacy.Store{DB: d, Events: event.New(d), Silence: usage.Silence}, d.Close, nil
 }
 
 func (c privacyEraseCommand) Run(ctx context.Context) error {
@@ -55,10 +59,23 @@ func (c privacyEraseCommand) Run(ctx context.Context) error {
 	}
 	defer done()
 	proof, err := s.Erase(ctx, c.SIM, c.Why)
-	if err != nil {
+	return showProof(proof, c.JSON, err)
+}
+
+// showProof prints what was deleted, also where that did not all come to an end.
+func showProof(proof privacy.Proof, asJSON bool, err error) error {
+	switch {
+	case proof == nil:
 		return err
+	case asJSON:
+		return errors.Join(err, printJSON(proof))
+	case len(proof) == 0:
+		fmt.Fprintln(stdout, "there was nothing to delete")
 	}
-	return printJSON(proof)
+	for _, what := range slices.Sorted(maps.Keys(proof)) {
+		fmt.Fprintf(stdout, "%-24s %9d deleted\n", what, proof[what])
+	}
+	return err
 }
 
 type privacyExpireCommand struct {
@@ -66,20 +83,23 @@ type privacyExpireCommand struct {
 	Messages time.Duration `help:"Age at which the text of SMS and IP commands goes." placeholder:"2160h"`
 	Evidence time.Duration `help:"Age at which the details and evidence of events go, and callbacks that have ended." placeholder:"8760h"`
 	Devices  time.Duration `help:"Age at which the EIDs of installed profiles go, and the addresses of ended data sessions." placeholder:"8760h"`
+	JSON     bool          `name:"json" help:"Print JSON."`
 }
 
-func (c privacyExpireCommand) Run(ctx context.Context) error {
+// Validate refuses a policy that is none.
+func (c privacyExpireCommand) Validate() error {
 	if min(c.Messages, c.Evidence, c.Devices) < 0 || max(c.Messages, c.Evidence, c.Devices) == 0 {
 		return errors.New("give --messages, --evidence or --devices: an age such as 2160h, which is 90 days")
 	}
+	return nil
+}
+
+func (c privacyExpireCommand) Run(ctx context.Context) error {
 	s, done, err := c.privacy(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	proof, err := s.Expire(ctx, privacy.Policy{Messages: c.Messages, Evidence: c.Evidence, Devices: c.Devices})
-	if err != nil {
-		return err
-	}
-	return printJSON(proof)
+	return showProof(proof, c.JSON, err)
 }

@@ -90,7 +90,7 @@ func (c profileCheckCommand) Run() error {
 			}
 			result.Problems = append(result.Problems, checkProblem{x.PE, element, x.Rule, x.Text, x.Warning})
 		}
-		if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		if err := json.NewEncoder(stdout).Encode(result); err != nil {
 			return err
 		}
 	} else {
@@ -99,13 +99,13 @@ func (c profileCheckCommand) Run() error {
 			if x.Warning {
 				severity = "warning"
 			}
-			fmt.Printf("%s  %v\n", severity, x)
+			fmt.Fprintf(stdout, "%s  %v\n", severity, x)
 		}
 		verdict := "an eUICC takes it"
 		if refused {
 			verdict = "an eUICC refuses it"
 		}
-		fmt.Printf("ICCID %s, %d octets, %d elements: %s\n", p.ICCID(), len(p.Bytes()), len(p.Elements), verdict)
+		fmt.Fprintf(stdout, "ICCID %s, %d octets, %d elements: %s\n", p.ICCID(), len(p.Bytes()), len(p.Elements), verdict)
 	}
 	if refused {
 		return exitError(exitFailed)
@@ -136,7 +136,7 @@ func (c profileTemplatesCommand) Run() error {
 	if c.Name != "" {
 		return c.write()
 	}
-	encoder := json.NewEncoder(os.Stdout)
+	encoder := json.NewEncoder(stdout)
 	for _, t := range saip.Templates() {
 		if c.JSON {
 			if err := encoder.Encode(map[string]any{"name": t.Name, "octets": len(t.Bytes()), "fields": t.Fields()}); err != nil {
@@ -144,7 +144,7 @@ func (c profileTemplatesCommand) Run() error {
 			}
 			continue
 		}
-		fmt.Printf("%s  %d octets\n  takes %s\n", t.Name, len(t.Bytes()), strings.Join(t.Fields(), " "))
+		fmt.Fprintf(stdout, "%s  %d octets\n  takes %s\n", t.Name, len(t.Bytes()), strings.Join(t.Fields(), " "))
 	}
 	return nil
 }

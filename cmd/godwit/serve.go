@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -116,9 +115,6 @@ func (c serveCommand) start(ctx context.Context) (s *started, err error) {
 	if config.Retention, err = c.policy(); err != nil {
 		return nil, err
 	}
-	if c.RetryFailed < 0 {
-		return nil, errors.New("--retry-failed-installations: a number from 0")
-	}
 	sets := make([]string, len(c.RSPListen))
 	for i, listen := range c.RSPListen {
 		address, _, _ := strings.Cut(listen, "=")
@@ -226,7 +222,7 @@ func es9URL(l rspListener, host string) string {
 
 // print says where to go.
 func (s *started) print(c serveCommand, took time.Duration) {
-	fmt.Printf(`godwit %s is ready after %d ms
+	fmt.Fprintf(stdout, `godwit %s is ready after %d ms
 
   Super SIM API   %s/v1   (account %s)
   Remote Manager  %s/ws/v1
@@ -236,9 +232,9 @@ func (s *started) print(c serveCommand, took time.Duration) {
 `, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.BaseURL, s.addresses.SMDPAddress, s.addresses.Set,
 		carrier.Redacted(c.Core), c.Data)
 	if s.fresh {
-		fmt.Printf("  new             %s, with %d test profiles in stock\n", c.Data, testStock)
+		fmt.Fprintf(stdout, "  new             %s, with %d test profiles in stock\n", c.Data, testStock)
 	}
-	fmt.Println()
+	fmt.Fprintln(stdout)
 }
 
 // operatorAuthorities reads the authorities of operators' client certificates,

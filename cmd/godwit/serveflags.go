@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"godwit/carrier"
 	"godwit/db"
 	"godwit/web"
 )
@@ -60,6 +62,33 @@ func (c serveCommand) Validate() error {
 	}
 	if err := c.fieldFlags.check(); err != nil {
 		return err
+	}
+	if c.RetryFailed < 0 || c.AccountRate < 0 || c.Concurrent < 0 {
+		return errors.New("--retry-failed-installations, --account-rate and --account-concurrent: a number from 0")
+	}
+	if _, _, err := c.smsc(); err != nil {
+		return err
+	}
+	if _, err := c.commandFlags.devices(); err != nil {
+		return err
+	}
+	if _, err := c.gateways(); err != nil {
+		return err
+	}
+	for name, address := range map[string]string{"--radius-listen": c.RADIUSListen, "--ip-command-listen": c.IPCommandListen, "--debug-listen": c.DebugListen} {
+		if address == "" {
+			continue
+		}
+		if err := checkListen(address); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	network, err := carrier.Open(c.Core, nil)
+	if err != nil {
+		return fmt.Errorf("--core: %w", err)
+	}
+	if err := network.Close(); err != nil {
+		return fmt.Errorf("--core: %w", err)
 	}
 	if c.MasterKey != "" {
 		if _, err := db.ParseMasterKey(c.MasterKey); err != nil {

@@ -32,10 +32,24 @@ func TestServeWrongUse(t *testing.T) {
 		{"--esim-operation-time", "banana", "--esim-operation-time"},
 		{"--esim-keep-codes", "1m", "--esim-keep-codes: an age of 1h or more"},
 		{"--disconnected-after", "5s", "--disconnected-after: a time of 1m or more"},
+		{"--core", "foo://x", "--core: a core network is osmohlr://HOST:PORT"},
+		{"--core", "osmohlr://", "--core: "},
+		{"--radius-client", "x", "--radius-client: "},
+		{"--radius-client", "192.0.2.1=secret", "--radius-client needs --radius-listen"},
+		{"--radius-listen", "127.0.0.1:0", "--radius-listen needs a --radius-client"},
+		{"--ip-command-listen", "x", `--ip-command-listen: "x" is not HOST:PORT`},
+		{"--ip-command-device", "12=192.0.2.1", "--ip-command-device"},
+		{"--smsc", "127.0.0.1:2775", "--smsc needs --smsc-user"},
+		{"--account-rate", "=-1", "--account-rate and --account-concurrent: a number from 0"},
+		{"--retry-failed-installations", "=-1", "a number from 0"},
 		{"--master-key", "zz", "--master-key: "},
 	} {
 		data := filepath.Join(t.TempDir(), "data")
-		cmd := program(t.Context(), "serve", "--data", data, c.flag, c.value)
+		args := []string{"serve", "--data", data, c.flag, c.value}
+		if strings.HasPrefix(c.value, "=") { // as a number below zero has to be written
+			args = []string{"serve", "--data", data, c.flag + c.value}
+		}
+		cmd := program(t.Context(), args...)
 		var said strings.Builder
 		cmd.Stderr = &said
 		cmd.Run()

@@ -63,7 +63,7 @@ func (s *started) serve(ctx context.Context, l *lab.Lab) error {
 	if l == nil {
 		return s.app.run(ctx)
 	}
-	fmt.Printf(`  virtual devices %d of seed %d, which enrol and poll from now on. To see them:
+	fmt.Fprintf(stdout, `  virtual devices %d of seed %d, which enrol and poll from now on. To see them:
                   curl -u USER:PASSWORD %s/ws/v1/devices/inventory   (rm_user and rm_password of godwit credentials)
 
 `, len(l.Devices()), l.Seed, s.addresses.BaseURL)

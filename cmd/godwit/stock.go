@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,7 +55,7 @@ func (f dataFlags) openStock(ctx context.Context) (*smdp.Server, func(), error) 
 
 // printJSON prints a value for scripts.
 func printJSON(v any) error {
-	encoder := json.NewEncoder(os.Stdout)
+	encoder := json.NewEncoder(stdout)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(v)
 }
@@ -111,7 +113,7 @@ func (c stockTypesCommand) Run(ctx context.Context) error {
 		return printJSON(types)
 	}
 	for _, t := range types {
-		fmt.Printf("%-24s %s: %d octets, %s keys, shown as %q of %q\n", t.ID, t.Name, len(t.Template), t.Protection,
+		fmt.Fprintf(stdout, "%-24s %s: %d octets, %s keys, shown as %q of %q\n", t.ID, t.Name, len(t.Template), t.Protection,
 			t.Metadata.Name, t.Metadata.ServiceProvider)
 	}
 	return nil
@@ -168,7 +170,7 @@ func (c stockAddTypeCommand) Run(ctx context.Context) error {
 	if err := s.AddType(ctx, t); err != nil {
 		return err
 	}
-	fmt.Printf("profile type %s is ready to be stocked\n", c.ID)
+	fmt.Fprintf(stdout, "profile type %s is ready to be stocked\n", c.ID)
 	return nil
 }
 
@@ -281,7 +283,7 @@ func (c stockImportCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d profiles are in stock now (%.1f s)\n", n, time.Since(began).Seconds())
+	fmt.Fprintf(stdout, "%d profiles are in stock now (%.1f s)\n", n, time.Since(began).Seconds())
 	return nil
 }
 
@@ -312,7 +314,7 @@ func (c stockGenerateCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d profiles are in stock now (%.1f s)\n", n, time.Since(began).Seconds())
+	fmt.Fprintf(stdout, "%d profiles are in stock now (%.1f s)\n", n, time.Since(began).Seconds())
 	return nil
 }
 
@@ -324,6 +326,14 @@ type stockListCommand struct {
 	After ident.ICCID `help:"Begin after this ICCID."`
 	Limit int         `default:"100" help:"How many at most."`
 	JSON  bool        `name:"json" help:"Print JSON."`
+}
+
+// Validate refuses a state that there is none of.
+func (c stockListCommand) Validate() error {
+	if c.State != "" && !slices.Contains(smdp.States, smdp.State(c.State)) {
+		return fmt.Errorf("--state: one of %v, not %q", smdp.States, c.State)
+	}
+	return nil
 }
 
 func (c stockListCommand) Run(ctx context.Context) error {
@@ -340,7 +350,7 @@ func (c stockListCommand) Run(ctx context.Context) error {
 		return printJSON(list)
 	}
 	for _, p := range list {
-		fmt.Printf("%-20s  %-11s  %-16s  %-15s  %s\n", p.ICCID, p.State, p.Type, p.IMSI, strings.TrimSpace(string(p.EID)+" "+p.MatchingID))
+		fmt.Fprintf(stdout, "%-20s  %-11s  %-16s  %-15s  %s\n", p.ICCID, p.State, p.Type, p.IMSI, strings.TrimSpace(string(p.EID)+" "+p.MatchingID))
 	}
 	return nil
 }
@@ -364,7 +374,7 @@ func (c stockCountCommand) Run(ctx context.Context) error {
 		return printJSON(list)
 	}
 	for _, n := range list {
-		fmt.Printf("%-24s %-12s %9d\n", n.Type, n.State, n.Count)
+		fmt.Fprintf(stdout, "%-24s %-12s %9d\n", n.Type, n.State, n.Count)
 	}
 	return nil
 }
@@ -394,19 +404,78 @@ func (c stockShowCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("no profile has ICCID %s", iccid)
 	}
 	shown := map[string]any{"profile": info}
+	lines := profileLines(info)
 	if info.State == smdp.Released && info.MatchingID != "" {
 		code := rsp.ActivationCode{Address: s.Address(), MatchingID: ident.MatchingID(info.MatchingID), CodeRequired: info.CodeRequired}
 		shown["activation_code"] = code.QR()
+		lines = append(lines, [2]string{"activation code", code.QR()})
 	}
 	if c.Secrets {
 		p, err := s.Personal(ctx, iccid)
 		if err != nil {
 			return err
 		}
-		shown["secrets"] = map[string]string{
-			"k": hex.EncodeToString(p.K), "opc": hex.EncodeToString(p.OPc), "pin1": p.PIN1, "puk1": p.PUK1,
-			"pin2": p.PIN2, "puk2": p.PUK2, "adm1": p.ADM1, "adm2": p.ADM2,
+		secrets := map[string]string{}
+		for _, one := range [][2]string{
+			{"k", hex.EncodeToString(p.K)},
+			{"opc", hex.EncodeToString(p.OPc)},
+			{"pin1", p.PIN1},
+			{"puk1", p.PUK1},
+			{"pin2", p.PIN2},
+			{"puk2", p.PUK2},
+			{"adm1", p.ADM1},
+			{"adm2", p.ADM2},
+		} {
+			secrets[one[0]] = one[1]
+			lines = append(lines, one)
+		}
+		shown["secrets"] = secrets
+	}
+	if c.JSON {
+		return printJSON(shown)
+	}
+	for _, one := range lines {
+		if one[1] != "" {
+			fmt.Fprintf(stdout, "%-18s  %s\n", one[0], one[1])
 		}
 	}
-	return printJSON(shown)
+	return nil
+}
+
+// profileLines are a profile's names and values for people; what is empty is not
+// shown.
+func profileLines(p smdp.ProfileInfo) [][2]string {
+	lines := [][2]string{
+		{"ICCID", string(p.ICCID)},
+		{"IMSI", string(p.IMSI)},
+		{"state", string(p.State)},
+		{"type", p.Type},
+		{"owner", p.Owner},
+		{"operator", p.Operator},
+		{"MSISDN", p.MSISDN},
+		{"EID", string(p.EID)},
+		{"matching ID", p.MatchingID},
+		{"SM-DS", p.SMDSAddress},
+		{"failure", p.Failure},
+	}
+	if p.CodeRequired {
+		lines = append(lines, [2]string{"confirmation code", "required"})
+	}
+	for _, n := range []struct {
+		name  string
+		tried int
+	}{{"download attempts", p.DownloadAttempts}, {"code attempts", p.CodeAttempts}} {
+		if n.tried > 0 {
+			lines = append(lines, [2]string{n.name, strconv.Itoa(n.tried)})
+		}
+	}
+	for _, at := range []struct {
+		name string
+		time *time.Time
+	}{{"ordered", p.Ordered}, {"expires", p.Expires}, {"updated", p.Updated}} {
+		if at.time != nil {
+			lines = append(lines, [2]string{at.name, at.time.UTC().Format(time.RFC3339)})
+		}
+	}
+	return lines
 }

@@ -32,22 +32,28 @@ type usageFlags struct {
 	clients      []usage.Client
 }
 
-// open reads the flags and opens the port.
-func (c *usageFlags) open() (err error) {
+// gateways reads the flags: who may report.
+func (c *usageFlags) gateways() (all []usage.Client, err error) {
 	for _, text := range c.RADIUSClient {
 		one, err := usage.ParseClient(text)
 		if err != nil {
-			return fmt.Errorf("--radius-client: %w", err)
+			return nil, fmt.Errorf("--radius-client: %w", err)
 		}
-		c.clients = append(c.clients, one)
+		all = append(all, one)
 	}
 	switch {
-	case c.RADIUSListen == "" && len(c.clients) == 0:
-		return nil
-	case c.RADIUSListen == "":
-		return errors.New("--radius-client needs --radius-listen")
-	case len(c.clients) == 0:
-		return errors.New("--radius-listen needs a --radius-client: reports are believed only from gateways with a shared secret")
+	case c.RADIUSListen == "" && len(all) > 0:
+		return nil, errors.New("--radius-client needs --radius-listen")
+	case c.RADIUSListen != "" && len(all) == 0:
+		return nil, errors.New("--radius-listen needs a --radius-client: reports are believed only from gateways with a shared secret")
+	}
+	return all, nil
+}
+
+// open reads the flags and opens the port.
+func (c *usageFlags) open() (err error) {
+	if c.clients, err = c.gateways(); err != nil || c.RADIUSListen == "" {
+		return err
 	}
 	if c.radius, err = net.ListenPacket("udp", c.RADIUSListen); err != nil {
 		return fmt.Errorf("--radius-listen: %w", err)
@@ -147,10 +153,10 @@ func (c usageImportCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if done.Repeated {
-		fmt.Printf("%s was imported before; nothing was counted again\n", c.File)
+		fmt.Fprintf(stdout, "%s was imported before; nothing was counted again\n", c.File)
 		return nil
 	}
-	fmt.Printf("%d lines imported\n", done.Lines)
+	fmt.Fprintf(stdout, "%d lines imported\n", done.Lines)
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (f passwordFlags) password(ctx context.Context) (account.Password, error) {
 // show prints a password that was made.
 func (f passwordFlags) show(p account.Password) {
 	if !f.PasswordStdin {
-		fmt.Printf("password %s (it is not shown again)\n", string(p.Text))
+		fmt.Fprintf(stdout, "password %s (it is not shown again)\n", string(p.Text))
 	}
 }
 
@@ -101,7 +101,7 @@ func (c userAddCommand) Run(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	fmt.Printf("user %s, %s\n", u.Name, u.Role)
+	fmt.Fprintf(stdout, "user %s, %s\n", u.Name, u.Role)
 	c.show(password)
 	return nil
 }
@@ -133,7 +133,7 @@ func (c userListCommand) Run(ctx context.Context) error {
 		return printJSON(rows)
 	}
 	for _, u := range list {
-		fmt.Printf("%-24s %s\n", u.Name, u.Role)
+		fmt.Fprintf(stdout, "%-24s %s\n", u.Name, u.Role)
 	}
 	return nil
 }

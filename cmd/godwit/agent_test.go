@@ -473,6 +473,7 @@ func TestAgentOverProgram(t *testing.T) {
 // whether the network is there, goes back to the old profile when it is not,
 // enrols anew when it was forgotten, and ends when it is told to.
 func TestAgentStays(t *testing.T) {
+	t.Parallel() // most of it is the agent's own pauses
 	y := newYard(t)
 	p := y.newPost(1, false).asUser()
 	dir := t.TempDir()

@@ -76,6 +76,7 @@ func modemWith(t *testing.T, dir string) *modemtest.Modem {
 // behind the real proxy. The modem is ours, behind a character device; qmicli and
 // mbimcli say that it is one.
 func TestStrangerQMI(t *testing.T) {
+	t.Parallel() // most of it is the agent's own pauses
 	stranger(t, "", byQMI.proxy)
 	if inside(t) {
 		t.Run("qmicli", func(t *testing.T) {
@@ -95,6 +96,7 @@ func TestStrangerQMI(t *testing.T) {
 }
 
 func TestStrangerMBIM(t *testing.T) {
+	t.Parallel() // most of it is the agent's own pauses
 	stranger(t, "", byMBIM.proxy)
 	if inside(t) {
 		t.Run("mbimcli", func(t *testing.T) {

@@ -212,13 +212,6 @@ func (c *watchedChip) Rollback() ([]byte, error) {
 	c.device.truth.known = false
 	result, err := c.Chip.Rollback()
 	if err == nil {
-		if r, err := iot.ReadResultHeader(result); err == nil {
-			t := &c.device.truth
-			if t.back == nil {
-				t.back = map[string]bool{}
-			}
-			t.back[hex.EncodeToString(r.TransactionID)] = true
-		}
 		c.note(result)
 	}
 	return result, err
@@ -258,4 +251,11 @@ func (c *watchedChip) note(der []byte) {
 		t.executed[id] = map[int64]bool{}
 	}
 	t.executed[id][r.Sequence] = true
+	// Where the power fails in a rollback only the chip's result tells of it.
+	if slices.ContainsFunc(r.Results, func(o iot.OpResult) bool { return o.Op == iot.OpRollback && o.Code == rsp.ResultOK }) {
+		if t.back == nil {
+			t.back = map[string]bool{}
+		}
+		t.back[id] = true
+	}
 }

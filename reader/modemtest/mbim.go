@@ -30,24 +30,7 @@ const (
 
 // ServeMBIM serves one connection.
 func (m *Modem) ServeMBIM(conn io.ReadWriteCloser) {
-	m.enter(conn)
-	defer m.leave(conn)
-	for {
-		message, err := read(conn, 12, func(h []byte) int { return int(binary.LittleEndian.Uint32(h[4:])) })
-		if err != nil {
-			return
-		}
-		m.mu.Lock()
-		answer, stay := m.answerMBIM(message)
-		stay = m.stays() && stay
-		m.mu.Unlock()
-		if !stay {
-			return
-		}
-		if _, err := conn.Write(answer); err != nil {
-			return
-		}
-	}
+	m.serve(conn, 12, func(h []byte) int { return int(binary.LittleEndian.Uint32(h[4:])) }, m.answerMBIM)
 }
 
 // answerMBIM answers one message; false is to hang up.

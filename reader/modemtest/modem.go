@@ -144,6 +144,29 @@ func (m *Modem) leave(conn io.ReadWriteCloser) {
 	delete(m.conns, conn)
 }
 
+// serve answers the messages of one connection, each as long as its header says,
+// until there is nothing to answer or the modem falls.
+func (m *Modem) serve(conn io.ReadWriteCloser, header int, length func([]byte) int, answer func([]byte) ([]byte, bool)) {
+	m.enter(conn)
+	defer m.leave(conn)
+	for {
+		message, err := read(conn, header, length)
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		said, stay := answer(message)
+		stay = m.stays() && stay
+		m.mu.Unlock()
+		if !stay {
+			return
+		}
+		if _, err := conn.Write(said); err != nil {
+			return
+		}
+	}
+}
+
 // errRefused is a card's "no".
 var errRefused = errors.New("refused")
 

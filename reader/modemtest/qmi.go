@@ -40,24 +40,12 @@ type element struct {
 // ServeQMI serves one connection. A program that is gone keeps its client IDs and
 // channels: qmi-proxy gives nothing back.
 func (m *Modem) ServeQMI(conn io.ReadWriteCloser) {
-	m.enter(conn)
-	defer m.leave(conn)
-	for {
-		message, err := read(conn, 3, func(h []byte) int { return int(binary.LittleEndian.Uint16(h[1:])) + 1 })
-		if err != nil || message[0] != 1 || len(message) < 12 {
-			return
+	m.serve(conn, 3, func(h []byte) int { return int(binary.LittleEndian.Uint16(h[1:])) + 1 }, func(message []byte) ([]byte, bool) {
+		if message[0] != 1 || len(message) < 12 {
+			return nil, false
 		}
-		m.mu.Lock()
-		answer, stay := m.answerQMI(message)
-		stay = m.stays() && stay
-		m.mu.Unlock()
-		if !stay {
-			return
-		}
-		if _, err := conn.Write(answer); err != nil {
-			return
-		}
-	}
+		return m.answerQMI(message)
+	})
 }
 
 // ServeQRTR serves one connection whose every read is one message, without the

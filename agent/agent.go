@@ -385,10 +385,9 @@ func (a *agent) wake() {
 // once does what waits, and ends.
 func (a *agent) once(ctx context.Context, i *ipa.IPA) error {
 	if a.Eim == "" {
-		_, err := a.server.report(ctx, a.memory.Token, a.facts())
-		if refused, ok := errors.AsType[*refusal](err); ok && refused.Status == http.StatusUnauthorized {
-			a.enrol = true
-			return err401{err}
+		_, err := a.report(ctx, a.facts())
+		if _, anew := errors.AsType[err401](err); anew {
+			return err
 		}
 		if err != nil {
 			a.log.Warn("report", "err", err)

@@ -156,14 +156,13 @@ func (a *agent) reports(ctx context.Context, i *ipa.IPA) error {
 	defer tick.Stop()
 	for {
 		if now := a.facts(); !time.Now().Before(notBefore) && (a.doubted.Swap(false) || time.Since(at) >= a.Report || !same(now, last)) {
-			poll, err := a.server.report(ctx, a.memory.Token, now)
-			refused, _ := errors.AsType[*refusal](err)
+			poll, err := a.report(ctx, now)
+			_, anew := errors.AsType[err401](err)
 			switch {
 			case ctx.Err() != nil:
 				return nil
-			case refused != nil && refused.Status == http.StatusUnauthorized:
-				a.enrol = true
-				return err401{err}
+			case anew:
+				return err
 			case err != nil:
 				pause := pauseAfter(failures, err)
 				failures, notBefore = failures+1, time.Now().Add(pause)
@@ -183,6 +182,16 @@ func (a *agent) reports(ctx context.Context, i *ipa.IPA) error {
 		case <-a.changed:
 		}
 	}
+}
+
+// report tells the server the facts. Where it does not know the token any more the
+// agent is to enrol again, and the error is an err401.
+func (a *agent) report(ctx context.Context, f facts) (poll int, err error) {
+	poll, err = a.server.report(ctx, a.memory.Token, f)
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.Status == http.StatusUnauthorized {
+		a.enrol, err = true, err401{err}
+	}
+	return poll, err
 }
 
 // err401 hides the refusal from those who take it for lasting: the agent is to

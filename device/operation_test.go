@@ -174,6 +174,21 @@ func TestCodesFailures(t *testing.T) {
 	})
 }
 
+// givenUp begins a download whose device takes the task and then says nothing until
+// its time is up.
+func (h *house) givenUp(t *testing.T, id ID, eid ident.EID, iccid ident.ICCID) (Operation, Task) {
+	t.Helper()
+	o := h.begins(t, Order{Work: WorkDownload, Device: id, EID: eid, ICCID: iccid})
+	task := h.eim.last(t)
+	h.eim.set(task.ID, StageSent)
+	h.outcome(t, Outcome{TaskID: task.ID, EID: eid, Stage: StageSent})
+	h.pass(21 * time.Minute)
+	if err := h.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return o, task
+}
+
 // TestLateNews: what comes after the end is kept and changes nothing but the
 // code, which was used or was not.
 func TestLateNews(t *testing.T) {
@@ -181,14 +196,7 @@ func TestLateNews(t *testing.T) {
 		h := newHouse(t, d)
 		id, eid := h.device(t, 1)
 		iccid := h.code(t, 1, "Northwind")
-		o := h.begins(t, Order{Work: WorkDownload, Device: id, EID: eid, ICCID: iccid})
-		task := h.eim.last(t)
-		h.eim.set(task.ID, StageSent)
-		h.outcome(t, Outcome{TaskID: task.ID, EID: eid, Stage: StageSent})
-		h.pass(21 * time.Minute)
-		if err := h.sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		o, task := h.givenUp(t, id, eid, iccid)
 		done := Outcome{TaskID: task.ID, EID: eid, Stage: StageDone, ICCID: iccid}
 		h.outcome(t, done)
 		if tx := h.tx(t, o.DownloadTx); tx.Status != TxFailed || h.codeStatus(t, iccid) != CodeDownloaded {
@@ -222,14 +230,7 @@ func TestLateFailure(t *testing.T) {
 		}{{CodeUnreachable, CodeAvailable}, {CodeSMDPRefused, CodeSpent}} {
 			id, eid := h.device(t, n)
 			iccid := h.code(t, n, "Northwind")
-			o := h.begins(t, Order{Work: WorkDownload, Device: id, EID: eid, ICCID: iccid})
-			task := h.eim.last(t)
-			h.eim.set(task.ID, StageSent)
-			h.outcome(t, Outcome{TaskID: task.ID, EID: eid, Stage: StageSent})
-			h.pass(21 * time.Minute)
-			if err := h.sweep(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			o, task := h.givenUp(t, id, eid, iccid)
 			if got := h.codeStatus(t, iccid); got != CodeSpent {
 				t.Fatalf("the code is %s when time is up", got)
 			}

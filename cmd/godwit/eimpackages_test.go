@@ -33,23 +33,7 @@ func TestPackages(t *testing.T) {
 	}
 	ask := func(method, path, body string, want int) (a answer) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, y.credentials.BaseURL+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.SetBasicAuth(y.credentials.RMUser, y.credentials.RMPassword)
-		q, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer q.Body.Close()
-		content, err := io.ReadAll(q.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(content, &a); err != nil || q.StatusCode != want {
-			t.Fatalf("%s %s %s: status %d, want %d: %s", method, path, body, q.StatusCode, want, content)
-		}
+		y.askForStatus(t, method, path, body, want, &a)
 		return a
 	}
 	for _, tt := range []struct{ body, names string }{
@@ -189,6 +173,11 @@ func TestAgentsEvidence(t *testing.T) {
 // askAsUser asks the Remote Manager's door, and wants status 200.
 func (y *yard) askAsUser(t *testing.T, method, path, body string, into any) {
 	t.Helper()
+	y.askForStatus(t, method, path, body, http.StatusOK, into)
+}
+
+func (y *yard) askForStatus(t *testing.T, method, path, body string, want int, into any) {
+	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, y.credentials.BaseURL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +192,7 @@ func (y *yard) askAsUser(t *testing.T, method, path, body string, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(content, into); err != nil || q.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s %s: status %d: %s", method, path, body, q.StatusCode, content)
+	if err := json.Unmarshal(content, into); err != nil || q.StatusCode != want {
+		t.Fatalf("%s %s %s: status %d, want %d: %s", method, path, body, q.StatusCode, want, content)
 	}
 }

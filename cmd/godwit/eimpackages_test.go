@@ -171,18 +171,18 @@ func TestAgentsEvidence(t *testing.T) {
 }
 
 // askAsUser asks the Remote Manager's door, and wants status 200.
-func (y *yard) askAsUser(t *testing.T, method, path, body string, into any) {
+func (p *process) askAsUser(t *testing.T, method, path, body string, into any) {
 	t.Helper()
-	y.askForStatus(t, method, path, body, http.StatusOK, into)
+	p.askForStatus(t, method, path, body, http.StatusOK, into)
 }
 
-func (y *yard) askForStatus(t *testing.T, method, path, body string, want int, into any) {
+func (p *process) askForStatus(t *testing.T, method, path, body string, want int, into any) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, y.credentials.BaseURL+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), method, p.credentials.BaseURL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.SetBasicAuth(y.credentials.RMUser, y.credentials.RMPassword)
+	r.SetBasicAuth(p.credentials.RMUser, p.credentials.RMPassword)
 	q, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +63,7 @@ func TestSandbox(t *testing.T) {
 					Device string `json:"device_id"`
 				} `json:"list"`
 			}
-			p.remote(t, "/ws/v1/esims/inventory", &page)
+			p.askAsUser(t, http.MethodGet, "/ws/v1/esims/inventory", "", &page)
 			for _, e := range page.List {
 				found[e.EID] = e.Device
 			}
@@ -92,7 +91,7 @@ func TestSandbox(t *testing.T) {
 				Seen string    `json:"connection_status"`
 			} `json:"list"`
 		}
-		p.remote(t, "/ws/v1/devices/inventory", &page)
+		p.askAsUser(t, http.MethodGet, "/ws/v1/devices/inventory", "", &page)
 		connected := 0
 		for _, d := range page.List {
 			if d.Seen == "connected" {
@@ -126,26 +125,5 @@ func TestPlanIsData(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &p); err != nil || p.Number != i+1 || p.EID == "" || len(p.Strikes) == 0 {
 			t.Errorf("plan %d: %v %s", i+1, err, line)
 		}
-	}
-}
-
-// remote reads what the Remote Manager API has at a path.
-func (p *process) remote(t *testing.T, path string, into any) {
-	t.Helper()
-	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.credentials.BaseURL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q.SetBasicAuth(p.credentials.RMUser, p.credentials.RMPassword)
-	answer, err := http.DefaultClient.Do(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Fatal(path + " was answered " + strconv.Itoa(answer.StatusCode))
-	}
-	if err := json.NewDecoder(answer.Body).Decode(into); err != nil {
-		t.Fatal(err)
 	}
 }

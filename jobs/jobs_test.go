@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -391,6 +392,34 @@ func timePasses(t *testing.T, url string) {
 	stop()
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMidnight works the queue from before midnight to after it, when River keeps
+// house: nothing of that may be an error.
+func TestMidnight(t *testing.T) {
+	url := dbtest.SQLiteURL(t)
+	var said strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&said, nil)))
+	defer slog.SetDefault(before)
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(24*time.Hour - time.Minute) // it is midnight where virtual time begins
+		d, err := db.Open(t.Context(), url, dbtest.Options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := newQueue(t, d)
+		jobs.Register(q, func(context.Context, jobs.Job[greet]) error { return nil })
+		stop := run(t, q)
+		time.Sleep(2 * time.Minute)
+		stop()
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if said.Len() > 0 {
+		t.Errorf("the queue complains at midnight:\n%s", said.String())
 	}
 }
 

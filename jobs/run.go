@@ -67,6 +67,10 @@ func (q *Queue) config() *river.Config {
 	for name, workers := range maps.All(q.lanes) {
 		lanes[name] = river.QueueConfig{MaxWorkers: workers}
 	}
+	var reindex river.PeriodicSchedule // nightly on PostgreSQL, as River has it
+	if !q.db.Postgres() {
+		reindex = never{}
+	}
 	return &river.Config{
 		ID:                          "godwit-" + rand.Text(),
 		Logger:                      logger(),
@@ -80,9 +84,16 @@ func (q *Queue) config() *river.Config {
 		CompletedJobRetentionPeriod: keepCompleted,
 		DiscardedJobRetentionPeriod: keepDead,
 		CancelledJobRetentionPeriod: keepDead,
+		ReindexerSchedule:           reindex,
 		SkipUnknownJobCheck:         true,
 	}
 }
+
+// never is the schedule of River's nightly rebuilding of indexes on SQLite: the
+// indexes that it names are those of PostgreSQL, and each would be an error.
+type never struct{}
+
+func (never) Next(now time.Time) time.Time { return now.AddDate(100, 0, 0) }
 
 func (q *Queue) wakeAll() {
 	q.mu.Lock()

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -327,12 +328,22 @@ func (a *agent) associate() (*iot.EimConfiguration, error) {
 // assistant joins the IPA.
 func (a *agent) assistant(config *iot.EimConfiguration) (*ipa.IPA, error) {
 	connect := func(c *iot.EimConfiguration) (*ipa.Client, error) {
+		named := c.ID == config.ID && a.memory.ESipa != ""
+		if named {
+			// eimFqdn may be absent.
+			at, err := url.Parse(a.memory.ESipa)
+			if err != nil {
+				return nil, err
+			}
+			copied := *c
+			copied.FQDN, c = at.Host, &copied
+		}
 		client, err := ipa.NewClient(c, a.trust.eim())
 		if err != nil {
 			return nil, err
 		}
 		client.JSON = a.JSON
-		if c.ID == config.ID && a.memory.ESipa != "" {
+		if named {
 			client.URL = a.memory.ESipa
 		}
 		return client, nil

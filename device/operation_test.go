@@ -129,6 +129,12 @@ func TestCodesFailures(t *testing.T) {
 			{"unreachable", func(t *testing.T, _ Operation) { h.fails(t, CodeUnreachable) }, CodeAvailable, CodeUnreachable},
 			{"refused by the server", func(t *testing.T, _ Operation) { h.fails(t, CodeSMDPRefused) }, CodeSpent, CodeSMDPRefused},
 			{"no memory", func(t *testing.T, _ Operation) { h.fails(t, CodeNoMemory) }, CodeSpent, CodeNoMemory},
+			{"refused by the eSIM", func(t *testing.T, _ Operation) { h.fails(t, CodeRefused) }, CodeAvailable, CodeRefused},
+			{"refused by the eSIM, which had the package", func(t *testing.T, _ Operation) {
+				task := h.eim.last(t)
+				h.eim.set(task.ID, StageFailed)
+				h.outcome(t, Outcome{TaskID: task.ID, EID: task.EID, Stage: StageFailed, Reason: CodeRefused, Reached: true})
+			}, CodeSpent, CodeRefused},
 			{"never fetched", func(t *testing.T, _ Operation) {
 				h.pass(21 * time.Minute)
 				if err := h.sweep(t.Context()); err != nil {

@@ -80,6 +80,7 @@ type Outcome struct {
 	Code         int64       // the eUICC's or SM-DP+'s own
 	Reason       string      // a message code of this package, or empty
 	Message      string
+	Reached      bool // the profile server was reached with the activation code, or nobody can say
 	Evidence     []byte
 	EvidenceKind string
 	Witness      string // "eUICC", "agent" or "IPA": whose word it is

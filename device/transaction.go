@@ -341,6 +341,7 @@ func (s *Store) Outcome(ctx context.Context, tx *db.Tx, o Outcome) error {
 		return s.progress(ctx, tx, &t, o)
 	}
 	p.Untouched = o.Stage == StageExpired || o.Stage == StageCancelled
+	t.reached = t.reached || o.Reached
 	to, code, message := t.judge(&o)
 	if to == "" {
 		return fmt.Errorf("task %s has no stage %q", o.TaskID, o.Stage)

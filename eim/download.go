@@ -39,11 +39,11 @@ func (s *Server) takeDownload(ctx context.Context, tx *db.Tx, c *claim, der []by
 	if d.Reason != nil && *d.Reason != 0 {
 		o.code = *d.Reason
 	}
-	if o.reason, o.message, err = s.whyNot(ctx, tx, t, d.Detail); err != nil {
+	if err := s.whyNot(ctx, tx, t, d.Detail, &o); err != nil {
 		return err
 	}
 	if o.code == iot.PackageECallActive {
-		o.message = "an emergency call was under way"
+		o.message, o.reached = "an emergency call was under way", false
 	}
 	return s.finish(ctx, tx, t, fail, o)
 }
@@ -112,7 +112,7 @@ func (s *Server) takeInstallation(ctx context.Context, tx *db.Tx, c *claim, e *e
 	a := succeed
 	switch {
 	case result.Error != 0:
-		a, o.code = fail, int64(result.Error)
+		a, o.code, o.reached = fail, int64(result.Error), true
 		o.reason, o.message = installReason(result)
 	case t.iccid != "" && o.iccid != "" && t.iccid != o.iccid:
 		a, o.code, o.reason = fail, undefined, "iccid_mismatch"
@@ -145,45 +145,51 @@ func installReason(r *rsp.InstallationResult) (reason, message string) {
 // whyNot says why a download came to nothing before the eUICC could vouch for
 // anything: by the SM-DP+'s last word if it went through here, else by the answer
 // that the IPA passes on.
-func (s *Server) whyNot(ctx context.Context, q db.Query, t *task, detail []byte) (reason, message string, err error) {
-	err = q.QueryRowContext(ctx, `select reason, message from eim_package where task = $1`, t.id).Scan(&reason, &message)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
+func (s *Server) whyNot(ctx context.Context, q db.Query, t *task, detail []byte, o *ending) error {
+	err := q.QueryRowContext(ctx, `select reason, message from eim_package where task = $1`, t.id).Scan(&o.reason, &o.message)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("read what the SM-DP+ said to task %s: %w", t.id, err)
 	}
-	if err != nil || reason != "" {
-		return reason, message, orElse(err, nil)
+	if o.reason == "" {
+		o.reason, o.message, o.reached = readDetail(detail)
 	}
-	reason, message = readDetail(detail)
-	return reason, message, nil
+	return nil
 }
 
 // readDetail reads errorResponse. What is in there is the answer that ended the
-// download: one of ES9+ in either binding, or one of the eUICC.
-func readDetail(detail []byte) (reason, message string) {
+// download: one of ES9+ in either binding, or one of the eUICC. Whether the SM-DP+
+// was reached is in the reason, where it is the SM-DP+'s own.
+func readDetail(detail []byte) (reason, message string, reached bool) {
 	const unknown = "the IPA reports that the download came to nothing"
 	if len(detail) == 0 {
-		return "refused", unknown
+		return "refused", unknown, true
 	}
 	var answer struct {
 		Header rsp.ResponseHeader `json:"header"`
 	}
 	if json.Unmarshal(detail, &answer) == nil && answer.Header.Execution.Code != nil {
 		f, _ := rsp.AsFailure(answer.Header.Err())
-		return failureReason(f)
+		reason, message = failureReason(f)
+		return reason, message, false
 	}
 	if code, err := rsp.ParseStatusCode(strings.TrimSpace(string(detail))); err == nil {
-		return failureReason(&rsp.Failure{StatusCode: code})
+		reason, message = failureReason(&rsp.Failure{StatusCode: code})
+		return reason, message, false
 	}
 	if f := asn1Failure(detail); f != nil {
-		return failureReason(f)
+		reason, message = failureReason(f)
+		return reason, message, false
 	}
 	if r, err := rsp.ParseAuthenticateServerResponse(detail); err == nil && r.Error != 0 {
-		return explained(explain.AuthenticateError(int(r.Error)))
+		// The SM-DP+ gets the code with the eUICC's answer, and there was none.
+		reason, message = explained(explain.AuthenticateError(int(r.Error)))
+		return reason, message, false
 	}
 	if r, err := rsp.ParsePrepareDownloadResponse(detail); err == nil && r.Error != 0 {
-		return explained(explain.DownloadError(int(r.Error)))
+		reason, message = explained(explain.DownloadError(int(r.Error)))
+		return reason, message, true
 	}
-	return "refused", unknown
+	return "refused", unknown, true
 }
 
 // asn1Failure reads the failure in an answer of the ASN.1 binding, ES9+'s or

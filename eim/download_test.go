@@ -39,25 +39,30 @@ func TestDirectDownloads(t *testing.T) {
 			stage   Stage
 			reason  string
 			witness string
+			reached bool // beside what the reason says
 		}{
-			{"installed", func() *iot.DownloadResult { return &iot.DownloadResult{Installation: v.installation(iccidB, 0)} }, Done, "complete", ByEUICC},
+			{"installed", func() *iot.DownloadResult { return &iot.DownloadResult{Installation: v.installation(iccidB, 0)} }, Done, "complete", ByEUICC, false},
 			{"no memory", func() *iot.DownloadResult {
 				return &iot.DownloadResult{Installation: v.installation(iccidB, rsp.InstallMemory)}
-			}, Failed, "no_memory", ByEUICC},
+			}, Failed, "no_memory", ByEUICC, true},
 			{"there already", func() *iot.DownloadResult {
 				return &iot.DownloadResult{Installation: v.installation(iccidB, rsp.InstallICCIDExists)}
-			}, Failed, "already_done", ByEUICC},
-			{"another profile", func() *iot.DownloadResult { return &iot.DownloadResult{Installation: v.installation(iccidA, 0)} }, Failed, "iccid_mismatch", ByEUICC},
-			{"unknown code", reported(detail(rsp.MatchingIDRefused)), Failed, "code_invalid", ByIPA},
-			{"used code", reported(detail(rsp.TooManyDownloads)), Failed, "code_used", ByIPA},
-			{"confirmation", reported(detail(rsp.CodeMissing)), Failed, "confirmation_required", ByIPA},
-			{"not reached", reported(detail(rsp.StatusCode{Subject: "8.8", Reason: "5.1"})), Failed, "smdp_unreachable", ByIPA},
-			{"another refusal", reported(detail(rsp.NoEligibleProfile)), Failed, "smdp_refused", ByIPA},
-			{"the answer in ASN.1", reported(rsp.AppendASN1Response(nil, &rsp.AuthenticateClientResponse{Header: rsp.Refuse(rsp.MatchingIDRefused, "").Header()})), Failed, "code_invalid", ByIPA},
-			{"the eUICC's refusal", reported(rsp.AppendPrepareDownloadError(nil, rsp.NewTransactionID(), rsp.DownloadInvalidSignature)), Failed, "refused", ByIPA},
-			{"junk", reported([]byte{1, 2, 3}), Failed, "refused", ByIPA},
-			{"words that no database takes", reported(words("a\x00" + strings.Repeat("ö", 2000))), Failed, "smdp_refused", ByIPA},
-			{"nothing", reported(nil), Failed, "refused", ByIPA},
+			}, Failed, "already_done", ByEUICC, true},
+			{"another profile", func() *iot.DownloadResult { return &iot.DownloadResult{Installation: v.installation(iccidA, 0)} }, Failed, "iccid_mismatch", ByEUICC, false},
+			{"unknown code", reported(detail(rsp.MatchingIDRefused)), Failed, "code_invalid", ByIPA, false},
+			{"used code", reported(detail(rsp.TooManyDownloads)), Failed, "code_used", ByIPA, false},
+			{"confirmation", reported(detail(rsp.CodeMissing)), Failed, "confirmation_required", ByIPA, false},
+			{"not reached", reported(detail(rsp.StatusCode{Subject: "8.8", Reason: "5.1"})), Failed, "smdp_unreachable", ByIPA, false},
+			{"another refusal", reported(detail(rsp.NoEligibleProfile)), Failed, "smdp_refused", ByIPA, false},
+			{"the answer in ASN.1", reported(rsp.AppendASN1Response(nil, &rsp.AuthenticateClientResponse{Header: rsp.Refuse(rsp.MatchingIDRefused, "").Header()})), Failed, "code_invalid", ByIPA, false},
+			{"a damaged package", func() *iot.DownloadResult {
+				return &iot.DownloadResult{Installation: v.installation(iccidB, rsp.InstallSecurity)}
+			}, Failed, "refused", ByEUICC, true},
+			{"the eUICC's refusal of the server", reported(rsp.AppendAuthenticateServerError(nil, rsp.NewTransactionID(), 2)), Failed, "refused", ByIPA, false},
+			{"the eUICC's refusal", reported(rsp.AppendPrepareDownloadError(nil, rsp.NewTransactionID(), rsp.DownloadInvalidSignature)), Failed, "refused", ByIPA, true},
+			{"junk", reported([]byte{1, 2, 3}), Failed, "refused", ByIPA, true},
+			{"words that no database takes", reported(words("a\x00" + strings.Repeat("ö", 2000))), Failed, "smdp_refused", ByIPA, false},
+			{"nothing", reported(nil), Failed, "refused", ByIPA, true},
 		} {
 			id := w.queue(Task{EID: v.eid, Kind: Download, ActivationCode: db.Secret("1$smdp.example.com$ABC"), ICCID: iccidB})
 			p := v.poll()
@@ -74,6 +79,9 @@ func TestDirectDownloads(t *testing.T) {
 			o := w.outcome(id)
 			if o.Stage != c.stage || o.Reason != c.reason || o.Witness != c.witness || o.Reason != "complete" && o.Message == "" {
 				t.Errorf("%s: %s %s by %s (%s), want %s %s by %s", c.name, o.Stage, o.Reason, o.Witness, o.Message, c.stage, c.reason, c.witness)
+			}
+			if o.Reached != c.reached {
+				t.Errorf("%s: the SM-DP+ was reached: %t", c.name, o.Reached)
 			}
 			v.run()
 		}
@@ -171,7 +179,7 @@ func TestRelayServesNoStrangers(t *testing.T) {
 
 func TestReadDetailNeverPanics(t *testing.T) {
 	for _, text := range []string{"", "{", `{"header":{}}`, `{"header":{"functionExecutionStatus":{"status":"Failed"}}}`, "8.2.6/3.8", "\xA2\x03\xBF\x3B\x00", strings.Repeat("\xBF", 9)} {
-		if reason, message := readDetail([]byte(text)); reason == "" || message == "" {
+		if reason, message, _ := readDetail([]byte(text)); reason == "" || message == "" {
 			t.Errorf("%q: %q %q", text, reason, message)
 		}
 	}

@@ -83,6 +83,9 @@ type Outcome struct {
 	Code    int64  // the eUICC's result, 0 for success
 	Reason  string // a short code, one of the reasons
 	Message string // for people
+	// Reached says of a download that came to nothing that the SM-DP+ was reached
+	// with the activation code, or that nobody can say that it was not.
+	Reached bool
 
 	Evidence     []byte // as it came; nil where nothing came
 	EvidenceKind string // one of the evidence kinds

@@ -277,7 +277,7 @@ func FuzzDetail(f *testing.F) {
 	f.Add(rsp.AppendASN1Response(nil, &rsp.AuthenticateClientResponse{Header: rsp.Refuse(rsp.MatchingIDRefused, "").Header()}))
 	f.Add(rsp.AppendPrepareDownloadError(nil, rsp.NewTransactionID(), 5))
 	f.Fuzz(func(t *testing.T, detail []byte) {
-		if reason, message := readDetail(detail); reason == "" || message == "" {
+		if reason, message, _ := readDetail(detail); reason == "" || message == "" {
 			t.Errorf("%x: %q %q", detail, reason, message)
 		}
 	})

@@ -99,6 +99,7 @@ type ending struct {
 	code     int64
 	reason   string
 	message  string
+	reached  bool        // of a download: see [Outcome]
 	iccid    ident.ICCID // "" for the task's
 	evidence *evidence
 	results  []iot.OpResult
@@ -138,7 +139,7 @@ func (s *Server) tell(ctx context.Context, tx *db.Tx, t *task, to Stage, o endin
 		return nil
 	}
 	out := Outcome{
-		TaskID: t.id, EID: t.eid, Kind: t.kind, Stage: to, ICCID: t.iccid, Code: o.code, Reason: o.reason, Message: o.message,
+		TaskID: t.id, EID: t.eid, Kind: t.kind, Stage: to, ICCID: t.iccid, Code: o.code, Reason: o.reason, Message: o.message, Reached: o.reached,
 		Results: o.results, At: s.cfg.Now(),
 	}
 	if o.iccid != "" {

@@ -418,12 +418,17 @@ var ops = map[Kind]iot.Op{
 }
 
 // judge says how a task ended by its results: one, and for an enabling that was
-// rolled back the result of that besides or instead.
+// to be rolled back the result of that besides or instead. An eUICC that could not
+// go back is on the new profile still.
 func judge(t *task, results []iot.OpResult) ending {
 	for _, r := range results {
-		if r.Op == iot.OpRollback && !r.Terminated {
-			return ending{code: undefined, reason: rolledBack, message: "the new profile could not reach the eIM; the device is back on the old one"}
+		if r.Op != iot.OpRollback || r.Terminated {
+			continue
 		}
+		if r.Code != rsp.ResultOK {
+			return ending{reason: "complete", message: fmt.Sprintf("the new profile could not reach the eIM for some time, and the eUICC did not go back: error %d", r.Code)}
+		}
+		return ending{code: undefined, reason: rolledBack, message: "the new profile could not reach the eIM; the device is back on the old one"}
 	}
 	if len(results) == 0 {
 		return ending{code: undefined, reason: "refused", message: "the eUICC reports no result of the command"}

@@ -47,6 +47,36 @@ func TestNothingToGoBackTo(t *testing.T) {
 	})
 }
 
+// TestNotUndone has an eUICC say that it enabled a profile and could not go back to
+// the one before.
+func TestNotUndone(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		v := w.device()
+		v.run()
+		for _, c := range []struct {
+			code   int64
+			stage  Stage
+			reason string
+		}{{rsp.ResultOK, Failed, rolledBack}, {127, Done, "complete"}} {
+			id := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA, Rollback: true})
+			order, err := iot.ReadPackageRequest(v.poll().EUICCPackage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.seq++
+			v.counter = order.Counter
+			v.provide(&iot.ProvideEimPackageResult{PackageResult: v.sign(&iot.PackageResult{
+				EimID: order.EimID, Counter: order.Counter, TransactionID: order.TransactionID, Sequence: v.seq,
+				Results: []iot.OpResult{{Op: iot.OpEnable}, {Op: iot.OpRollback, Code: c.code}},
+			})})
+			if o := w.outcome(id); o.Stage != c.stage || o.Reason != c.reason || o.Message == "" {
+				t.Errorf("rollback %d: %s %s (%s), want %s %s", c.code, o.Stage, o.Reason, o.Message, c.stage, c.reason)
+			}
+			v.run()
+		}
+	})
+}
+
 // TestUndone has the answer to an enabling with rollback lost: the chip goes back,
 // and its second word is told as well.
 func TestUndone(t *testing.T) {

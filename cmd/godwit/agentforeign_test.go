@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"godwit/device"
+	"godwit/iot"
 )
 
 // TestAgentForeign has the agent work for an eIM that it knows by its
@@ -15,8 +16,10 @@ import (
 // nothing, and what the eUICC signs is believed.
 func TestAgentForeign(t *testing.T) {
 	y := newYard(t)
-	p := y.newPost(5001, true)
-	_, err := y.devices().PutDevices(t.Context(), y.by, []device.DevicePatch{{ID: p.id, EIDs: []device.EIDPatch{{EID: p.eid, Kind: "iot"}}}}, device.PutOptions{})
+	p, fresh := y.newPost(5001, true), y.newPost(5003, true)
+	_, err := y.devices().PutDevices(t.Context(), y.by, []device.DevicePatch{
+		{ID: p.id, EIDs: []device.EIDPatch{{EID: p.eid, Kind: "iot"}}}, {ID: fresh.id, EIDs: []device.EIDPatch{{EID: fresh.eid, Kind: "iot"}}},
+	}, device.PutOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +60,21 @@ func TestAgentForeign(t *testing.T) {
 	p.must("--eim", der, "--json")
 	p.wantDone(id)
 	p.wantProfiles(string(iccid) + " true")
+
+	// Its name need not be an address.
+	nameless, err := iot.ParseEimConfiguration(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nameless.FQDN = ""
+	if err := os.WriteFile(other, nameless.Append(nil), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fresh.args = []string{"--card", "euicc:" + fresh.chip, "--state", filepath.Join(dir, "nameless"), "--ca", y.credentials.CICertificate, "--eim", other}
+	if said, err := fresh.once(t.Context()); err == nil || !strings.Contains(said, "give --esipa") {
+		t.Errorf("no address at all: %v: %s", err, said)
+	}
+	fresh.must("--esipa", y.credentials.ES9URL)
 	d, err := y.devices().Device(t.Context(), y.by.Account, p.id)
 	if err != nil || d.FirmwareVersion != "" {
 		t.Errorf("the device has reported: %+v, %v", d.Facts, err)

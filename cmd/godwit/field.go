@@ -93,7 +93,7 @@ func (a *app) joinField(ctx context.Context) error {
 func (a *app) outcome(ctx context.Context, tx *db.Tx, o eim.Outcome) error {
 	return a.devices.Outcome(ctx, tx, device.Outcome{
 		TaskID: o.TaskID, EID: o.EID, Stage: device.Stage(o.Stage), ICCID: o.ICCID, Code: o.Code, Reason: o.Reason,
-		Message: o.Message, Evidence: o.Evidence, EvidenceKind: o.EvidenceKind, Witness: o.Witness, At: o.At,
+		Message: o.Message, Reached: o.Reached, Evidence: o.Evidence, EvidenceKind: o.EvidenceKind, Witness: o.Witness, At: o.At,
 	})
 }
 

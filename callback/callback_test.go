@@ -439,10 +439,10 @@ func TestSlowEndpoint(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+		began := time.Now()
 		run(t, s)
-		var under []seen // way
 		for range 8 {
-			under = append(under, next(t, slowGot))
+			next(t, slowGot)
 		}
 		// In the common line they would wait for the slow one's to be given up, 300
 		// of them for a quarter of a minute each.
@@ -452,14 +452,9 @@ func TestSlowEndpoint(t *testing.T) {
 		for range 50 {
 			next(t, quickGot)
 		}
-		n := len(slowGot)
-		for _, r := range under {
-			if r.Context().Err() != nil { // given up: its place is another's
-				n--
-			}
-		}
-		if n > 0 {
-			t.Errorf("the slow one got %d more at a time than it has places", n)
+		// One that is given up leaves its place to another.
+		if n, given := 8+len(slowGot), 1+int(time.Since(began)/(15*time.Second)); n > 8*given {
+			t.Errorf("the slow one got %d, and each of its 8 places can have been given %d times", n, given)
 		}
 		close(release)
 		for range many - 8 {

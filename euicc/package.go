@@ -1,12 +1,14 @@
 package euicc
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
 	"godwit/ident"
 	"godwit/iot"
 	"godwit/rsp"
+	"godwit/tlv"
 )
 
 // Bounds of an IoT chip, in octets and entries.
@@ -41,15 +43,22 @@ func (c *Card) takePackage(data []byte) ([]byte, error) {
 	if errors.Is(err, rsp.ErrSignature) {
 		return unsigned.Sign(nil, nil)
 	}
-	if err != nil {
+	if q == nil {
 		return nil, refusal(swWrongData)
+	}
+	unreadable := rsp.ResultOK
+	switch {
+	case errors.Is(err, tlv.ErrTooLong):
+		unreadable = iot.PackageTooLong
+	case err != nil:
+		unreadable = iot.PackageUndefined
 	}
 	cred := c.cfg.eimCredential(config.CI)
 	if cred == nil {
 		return nil, errors.New("the chip has lost the credential for an eIM")
 	}
 	run := &execution{c: c, q: q, cred: cred, token: eim.Token}
-	if code := c.judgePackage(q, eim, len(data)); code != rsp.ResultOK {
+	if code := cmp.Or(c.judgePackage(q, eim, len(data)), unreadable); code != rsp.ResultOK {
 		return run.sign(&iot.PackageResult{ErrorCode: &code})
 	}
 	before := c.state.enabled()

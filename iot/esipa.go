@@ -3,6 +3,7 @@ package iot
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"godwit/ident"
 	"godwit/rsp"
@@ -107,6 +108,7 @@ type GetEimPackageResponse struct {
 	EUICCPackage    []byte // BF51
 	DataRequest     []byte // BF52
 	DownloadTrigger []byte // BF54
+	Unknown         []byte // a package of no kind that this version knows
 	Error           int64  // [EimNoPackage] and so on; 0 with a package
 }
 
@@ -115,7 +117,7 @@ func (p *GetEimPackageResponse) appendASN1(dst []byte) []byte {
 		if p.Error != 0 {
 			return tlv.AppendInt(dst, tlv.Integer, p.Error)
 		}
-		return append(append(append(dst, p.EUICCPackage...), p.DataRequest...), p.DownloadTrigger...)
+		return append(dst, slices.Concat(p.EUICCPackage, p.DataRequest, p.DownloadTrigger, p.Unknown)...)
 	})
 }
 
@@ -135,7 +137,7 @@ func readGetEimPackageResponse(e tlv.Element) (*GetEimPackageResponse, error) {
 	case tlv.Integer, 0x80: // the second from peers that tag it
 		p.Error, err = errorNumber(arm)
 	default:
-		err = fmt.Errorf("%w: a package, have %s", tlv.ErrMissing, arm.Tag)
+		p.Unknown = arm.Raw
 	}
 	return p, wrap("read GetEimPackageResponse", err)
 }

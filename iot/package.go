@@ -111,7 +111,9 @@ func ReadPackageHeader(der []byte) (eim string, id []byte, err error) {
 // VerifyPackageRequest checks the eIM's signature over the octets as they arrived
 // and the token, and only then reads the package. The error wraps
 // [rsp.ErrSignature] when the signature is wrong. Commands that cannot be read
-// are in the lists with [OpUnknown]: the eUICC executes those before them.
+// are in the lists with [OpUnknown]: the eUICC executes those before them. Where
+// the lists themselves cannot be read, the package comes without them beside the
+// error, which wraps [tlv.ErrTooLong] when one is too long.
 func VerifyPackageRequest(der []byte, key *pki.PublicKey, token *int64) (*PackageRequest, error) {
 	signed, sig, err := requestParts(der)
 	if err != nil {
@@ -125,6 +127,7 @@ func VerifyPackageRequest(der []byte, key *pki.PublicKey, token *int64) (*Packag
 
 // ReadPackageRequest reads a package without a verdict on its signature. It is
 // for the IPA, which looks at what it passes on, and for showing it to people.
+// With an error the package is to be ignored.
 func ReadPackageRequest(der []byte) (*PackageRequest, error) {
 	signed, _, err := requestParts(der)
 	if err != nil {
@@ -149,7 +152,10 @@ func readPackageRequest(signed tlv.Element) (*PackageRequest, error) {
 	commands := list.Reader()
 	items := elements(&commands, MaxCommands)
 	if err := commands.Err(); err != nil {
-		return nil, fmt.Errorf("read eUICC package: %w", err)
+		return p, fmt.Errorf("read eUICC package: %w", err)
+	}
+	if second := r.Peek(); second == 0xA0 || second == 0xA1 {
+		return p, fmt.Errorf("read eUICC package: %w: a second list of commands", tlv.ErrTrailing)
 	}
 	switch list.Tag {
 	case 0xA0:
@@ -161,7 +167,7 @@ func readPackageRequest(signed tlv.Element) (*PackageRequest, error) {
 			p.ECO = append(p.ECO, readECO(e))
 		}
 	default:
-		return nil, fmt.Errorf("read eUICC package: %w: a list of commands, have %s", tlv.ErrMissing, list.Tag)
+		return p, fmt.Errorf("read eUICC package: %w: a list of commands, have %s", tlv.ErrMissing, list.Tag)
 	}
 	return p, nil
 }

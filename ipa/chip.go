@@ -56,7 +56,8 @@ type Chip interface {
 	ReturnFromFallback() error
 }
 
-// ErrFormat is the error of octets that are no eUICC package.
+// ErrFormat is the error of octets that are no eUICC package, or none that the
+// eUICC can read.
 var ErrFormat = errors.New("no eUICC package")
 
 // SGP32 returns the chip behind a card that speaks SGP.32 itself.
@@ -90,6 +91,10 @@ func (s *sgp32) LoadPackage(der []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	answer, err := s.lpa.StoreData(der)
+	if errors.Is(err, lpa.ErrTooLong) || errors.Is(err, lpa.WrongData) {
+		// It will be so whenever it comes: the eIM has to know.
+		return nil, fmt.Errorf("%w: LoadEuiccPackage: %w", ErrFormat, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("LoadEuiccPackage: %w", err)
 	}

@@ -1,6 +1,7 @@
 package ipa
 
 import (
+	"cmp"
 	"crypto"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"godwit/lpa"
 	"godwit/pki"
 	"godwit/rsp"
+	"godwit/tlv"
 )
 
 // FirstResult is the number of the first result of an emulated chip. The numbers
@@ -176,10 +178,17 @@ func (c *consumer) LoadPackage(der []byte) ([]byte, error) {
 	if errors.Is(err, rsp.ErrSignature) {
 		return refused.Sign(nil, nil)
 	}
-	if err != nil {
+	if q == nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if code := c.judge(q, from); code != 0 {
+	var unreadable int64
+	switch {
+	case errors.Is(err, tlv.ErrTooLong):
+		unreadable = iot.PackageTooLong
+	case err != nil:
+		unreadable = iot.PackageUndefined
+	}
+	if code := cmp.Or(c.judge(q, from), unreadable); code != 0 {
 		return (&iot.PackageResult{EimID: eim, Counter: q.Counter, TransactionID: id, ErrorCode: &code}).Sign(c.key, from.Token)
 	}
 	from.Counter = q.Counter

@@ -211,8 +211,10 @@ func (e *scriptedEIM) next(q *iot.GetEimPackageRequest) *iot.GetEimPackageRespon
 		return &iot.GetEimPackageResponse{EUICCPackage: t.der}
 	case byte(iot.TagData & 0xFF):
 		return &iot.GetEimPackageResponse{DataRequest: t.der}
+	case byte(iot.TagDownloadTrigger & 0xFF):
+		return &iot.GetEimPackageResponse{DownloadTrigger: t.der}
 	}
-	return &iot.GetEimPackageResponse{DownloadTrigger: t.der}
+	return &iot.GetEimPackageResponse{Unknown: t.der}
 }
 
 // take writes a result down and acknowledges it.

@@ -37,7 +37,7 @@ func (p *IPA) Poll(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	handed := slices.Concat(answer.EUICCPackage, answer.DataRequest, answer.DownloadTrigger)
+	handed := slices.Concat(answer.EUICCPackage, answer.DataRequest, answer.DownloadTrigger, answer.Unknown)
 	p.again = len(handed) > 0 && bytes.Equal(handed, p.last)
 	p.last = handed
 	switch {
@@ -47,6 +47,8 @@ func (p *IPA) Poll(ctx context.Context) (more bool, err error) {
 		err = p.data(ctx, answer.DataRequest)
 	case answer.DownloadTrigger != nil:
 		err = p.trigger(ctx, answer.DownloadTrigger)
+	case answer.Unknown != nil:
+		err = p.refuse(ctx, nil, iot.ResultUnknownPackage)
 	default:
 		p.notify(ctx)
 		return false, nil

@@ -117,6 +117,65 @@ func TestRefusedPackages(t *testing.T) {
 	})
 }
 
+// TestPackagesThatNobodyReads: what neither assistant nor chip can read is refused in
+// words that the eIM understands, or it would hand it out for ever.
+func TestPackagesThatNobodyReads(t *testing.T) {
+	const rat = 0xA6
+	each(t, func(t *testing.T, w *world) {
+		commands := func(n int) []byte {
+			return tlv.AppendNested(nil, 0xA0, func(dst []byte) []byte {
+				for range n {
+					dst = tlv.Append(dst, rat, nil)
+				}
+				return dst
+			})
+		}
+		w.settle() // the association
+		add := func(lists []byte) *task {
+			w.eim.mu.Lock()
+			defer w.eim.mu.Unlock()
+			w.eim.counter++
+			id := newID()
+			signed := tlv.AppendNested(nil, tlv.Sequence, func(dst []byte) []byte {
+				dst = tlv.AppendString(dst, 0x80, eimID)
+				dst = tlv.Append(dst, rsp.TagICCID, ident.EID(testEID).Octets())
+				dst = tlv.AppendInt(dst, 0x81, w.eim.counter)
+				return append(tlv.Append(dst, 0x82, id), lists...)
+			})
+			token := []byte{0x84, 1, 0}
+			if n := w.eim.token; n != nil {
+				token = tlv.AppendInt(nil, 0x84, *n)
+			}
+			signature := must(pki.Sign(w.eimKey, slices.Concat(signed, token)))
+			der := tlv.AppendNested(nil, iot.TagPackage, func(dst []byte) []byte { return rsp.AppendSignature(append(dst, signed...), signature) })
+			return w.eim.add(&task{id: string(id), der: der})
+		}
+		many := add(commands(iot.MaxCommands + 1))
+		both := add(append(commands(1), tlv.Append(nil, 0xA1, tlv.Append(nil, 0xAB, nil))...))
+		neither := add(tlv.Append(nil, 0xA2, nil))
+		w.settle()
+		wantCodes(t, "too many commands", many.codes(w), -iot.PackageTooLong)
+		wantCodes(t, "two lists", both.codes(w), -iot.PackageUndefined)
+		wantCodes(t, "no list", neither.codes(w), -iot.PackageUndefined)
+
+		if w.kind != consumerChip {
+			add(commands(40_000)) // no chain of STORE DATA carries it
+			w.settle()
+			if len(w.eim.errors) != 1 || w.eim.errors[0].Code != iot.ResultInvalidFormat || len(w.eim.errors[0].TransactionID) == 0 {
+				t.Errorf("what cannot reach the chip was answered with %+v", w.eim.errors)
+			}
+		}
+		w.eim.mu.Lock()
+		w.eim.errors = nil
+		w.eim.add(&task{id: "unknown", der: tlv.Append(nil, 0xBF60, []byte{0x80, 0x00})})
+		w.eim.mu.Unlock()
+		w.settle()
+		if len(w.eim.errors) != 1 || w.eim.errors[0].Code != iot.ResultUnknownPackage {
+			t.Errorf("a package of an unknown kind was answered with %+v", w.eim.errors)
+		}
+	})
+}
+
 // TestEimOperations: the associations change, and the IPA goes where they lead.
 func TestEimOperations(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {

@@ -23,6 +23,12 @@ type StatusWord uint16
 
 const swSuccess StatusWord = 0x9000
 
+// WrongData is the status of an eUICC that cannot read a request.
+const WrongData StatusWord = 0x6A80
+
+// ErrTooLong is the error of a request that no chain of STORE DATA can carry.
+var ErrTooLong = errors.New("the request does not fit a chain of STORE DATA")
+
 func (s StatusWord) Error() string {
 	if entry, ok := explain.StatusWord(uint16(s)); ok {
 		return fmt.Sprintf("card status %04X: %s", uint16(s), entry.Title)
@@ -128,10 +134,11 @@ func (c *Chip) transmit(apdu []byte) ([]byte, StatusWord, error) {
 }
 
 // StoreData sends one ES10 request as a chain of blocks and returns the answer,
-// which may be empty.
+// which may be empty. The error wraps [ErrTooLong], or is a [StatusWord], or of the
+// way to the chip.
 func (c *Chip) StoreData(request []byte) ([]byte, error) {
 	if len(request) > maxBlock*maxBlocks {
-		return nil, fmt.Errorf("a request of %d octets does not fit a chain of STORE DATA", len(request))
+		return nil, fmt.Errorf("%w: %d octets", ErrTooLong, len(request))
 	}
 	for number := 0; ; number++ {
 		block := request[:min(len(request), maxBlock)]

@@ -30,6 +30,7 @@ var floors = [][]string{
 	{"bulk"},
 	{"web"},
 	{"supersim", "kore", "coreapi", "remote", "smdp", "eim", "carrier", "apidoc", "agentapi"},
+	{"cmd/commandline"},
 	{"cmd/godwit", "cmd/godwit-agent"},
 }
 

@@ -131,6 +131,9 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		return nil, err
 	}
 	for _, l := range s.RSP {
+		if err := expired(l.Set, time.Now()); err != nil {
+			return nil, err
+		}
 		roots, err := l.Set.Roots()
 		if err != nil {
 			return nil, err
@@ -241,6 +244,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.runUsage(background) })
 	g.Go(func() error { return a.eim.Run(background) })
 	g.Go(func() error { return a.monitors.Run(background) })
+	g.Go(func() error { return watchCertificates(background, a.settings.Trust) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

@@ -186,8 +186,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	}
 	rates := &web.Rates{PerSecond: s.Rate}
 	address := web.Address{URL: s.PublicURL, Proxies: s.Proxies}
-	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates})
-	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates})
+	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates, Once: a.once})
+	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates, Once: a.once})
 	door := supersim.New(a.sims, supersim.Options{
 		VerifyToken: a.accounts.VerifyToken, Rates: rates, Concurrent: s.Concurrent, Callbacks: a.calls, Accounts: a.accounts,
 		Authenticate: a.authenticate, Address: address, Orders: a.orders, Ledger: ledger, Once: a.once,

@@ -12,6 +12,7 @@ import (
 	"godwit/explain"
 	"godwit/iot"
 	"godwit/rsp"
+	"godwit/tlv"
 )
 
 // takeDownload takes how a download ended, BF54.
@@ -176,6 +177,9 @@ func readDetail(detail []byte) (reason, message string, reached bool) {
 		reason, message = failureReason(&rsp.Failure{StatusCode: code})
 		return reason, message, false
 	}
+	if reason, message, reached, ok := relayRefusal(detail); ok {
+		return reason, message, reached
+	}
 	if f := asn1Failure(detail); f != nil {
 		reason, message = failureReason(f)
 		return reason, message, false
@@ -192,8 +196,41 @@ func readDetail(detail []byte) (reason, message string, reached bool) {
 	return "refused", unknown, true
 }
 
-// asn1Failure reads the failure in an answer of the ASN.1 binding, ES9+'s or
-// ESipa's; nil is none.
+// relayRefusal reads the number with which a relayed function of ESipa failed. An
+// SM-DP+ gets the code with the second of them.
+func relayRefusal(detail []byte) (reason, message string, reached, ok bool) {
+	p, err := iot.ParseASN1Response(detail)
+	if err != nil {
+		return "", "", false, false
+	}
+	var n int64
+	var tag tlv.Tag
+	var function string
+	switch p := p.(type) {
+	case *iot.InitiateAuthenticationResponse:
+		n, tag, function = p.Error, rsp.TagInitiateAuthentication, "InitiateAuthentication"
+	case *iot.AuthenticateClientResponse:
+		n, tag, function = p.Error, rsp.TagAuthenticateClient, "AuthenticateClient"
+	case *iot.GetBoundProfilePackageResponse:
+		n, tag, function = p.Error, rsp.TagGetBoundProfilePackage, "GetBoundProfilePackage"
+	}
+	if n == 0 {
+		return "", "", false, false
+	}
+	reached = tag != rsp.TagInitiateAuthentication
+	if f := rsp.ASN1Failure(tag, n); f.StatusCode != rsp.ExecutionFailed {
+		f.Message = ""
+		reason, message = failureReason(f)
+		return reason, message, reached, true
+	}
+	if entry, known := explain.ESipa(function, int(n)); known {
+		return "refused", entry.Cause, reached, true
+	}
+	return "refused", fmt.Sprintf("%s failed with error %d", function, n), reached, true
+}
+
+// asn1Failure reads the failure in an answer of the ASN.1 binding of ES9+; nil is
+// none.
 func asn1Failure(detail []byte) *rsp.Failure {
 	var h rsp.ResponseHeader
 	p, err := rsp.ParseASN1Response(detail)
@@ -225,7 +262,9 @@ func explained(entry explain.Entry, ok bool) (reason, message string) {
 func failureReason(f *rsp.Failure) (reason, message string) {
 	message = f.Message
 	if entry, ok := explain.Status(f.Subject, f.Reason); ok {
-		message = entry.Cause
+		if message = entry.Cause; f.Message != "" {
+			message += " The SM-DP+ says: " + f.Message
+		}
 	}
 	if message == "" {
 		message = "the SM-DP+ refused with " + f.StatusCode.String()

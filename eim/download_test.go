@@ -60,6 +60,9 @@ func TestDirectDownloads(t *testing.T) {
 			}, Failed, "refused", ByEUICC, true},
 			{"the eUICC's refusal of the server", reported(rsp.AppendAuthenticateServerError(nil, rsp.NewTransactionID(), 2)), Failed, "refused", ByIPA, false},
 			{"the eUICC's refusal", reported(rsp.AppendPrepareDownloadError(nil, rsp.NewTransactionID(), rsp.DownloadInvalidSignature)), Failed, "refused", ByIPA, true},
+			{"the eIM's refusal to relay", reported([]byte{0xBF, 0x39, 3, 0x81, 1, 52}), Failed, "refused", ByIPA, false},
+			{"the SM-DP+'s refusal that was relayed", reported([]byte{0xBF, 0x3B, 3, 0x81, 1, 6}), Failed, "code_invalid", ByIPA, true},
+			{"a refusal without a reason", reported([]byte{0xBF, 0x3A, 3, 0x81, 1, 127}), Failed, "refused", ByIPA, true},
 			{"junk", reported([]byte{1, 2, 3}), Failed, "refused", ByIPA, true},
 			{"words that no database takes", reported(words("a\x00" + strings.Repeat("ö", 2000))), Failed, "smdp_refused", ByIPA, false},
 			{"nothing", reported(nil), Failed, "refused", ByIPA, true},
@@ -181,6 +184,13 @@ func TestRelayServesNoStrangers(t *testing.T) {
 }
 
 func TestReadDetailNeverPanics(t *testing.T) {
+	told, err := json.Marshal(map[string]any{"header": rsp.Refuse(rsp.NoEligibleProfile, "there is no room").Header()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, message, _ := readDetail(told); !strings.HasSuffix(message, "there is no room") {
+		t.Errorf("what the SM-DP+ says is not told: %q", message)
+	}
 	for _, text := range []string{"", "{", `{"header":{}}`, `{"header":{"functionExecutionStatus":{"status":"Failed"}}}`, "8.2.6/3.8", "\xA2\x03\xBF\x3B\x00", strings.Repeat("\xBF", 9)} {
 		if reason, message, _ := readDetail([]byte(text)); reason == "" || message == "" {
 			t.Errorf("%q: %q %q", text, reason, message)

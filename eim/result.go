@@ -441,7 +441,7 @@ func judge(t *task, results []iot.OpResult) ending {
 	}
 	r := results[0]
 	if r.Terminated {
-		return ending{code: undefined, reason: "refused", message: fmt.Sprintf("the eUICC broke off before the command: %d", r.Code)}
+		return ending{code: undefined, reason: "refused", message: cause("processingTerminated", r.Code, fmt.Sprintf("the eUICC broke off before the command: %d", r.Code))}
 	}
 	if r.Op != ops[t.kind] {
 		return ending{code: undefined, reason: "refused", message: fmt.Sprintf("the result is one of %q, not of %q", r.Op, ops[t.kind])}
@@ -453,17 +453,25 @@ func judge(t *task, results []iot.OpResult) ending {
 	return ending{code: r.Code, reason: reason, message: message}
 }
 
+// functions are the functions of an eUICC that explain the results of the kinds.
+var functions = map[Kind]string{
+	Enable: "EnableProfile", Disable: "DisableProfile", Delete: "DeleteProfile", List: "GetProfilesInfo",
+	Immediate: "ConfigureImmediateEnable", SetFallback: "SetFallbackAttribute", UnsetFallback: "UnsetFallbackAttribute",
+	AddEIM: "AddEim", UpdateEIM: "UpdateEim", DeleteEIM: "DeleteEim", ListEIM: "ListEim",
+}
+
+// cause says in words why a function of the eUICC failed, and otherwise what is
+// known of a code that nobody has explained.
+func cause(function string, code int64, otherwise string) string {
+	if entry, ok := explain.ES10(function, int(code)); ok && function != "" {
+		return entry.Cause
+	}
+	return otherwise
+}
+
 // reasonOf says in a short code and in words why an eUICC did not do something.
 func reasonOf(k Kind, code int64) (reason, message string) {
-	function := map[Kind]string{Enable: "EnableProfile", Disable: "DisableProfile", Delete: "DeleteProfile", List: "GetProfilesInfo"}[k]
-	if function != "" {
-		if entry, ok := explain.ES10(function, int(code)); ok {
-			message = entry.Cause
-		}
-	}
-	if message == "" {
-		message = fmt.Sprintf("the eUICC reports error %d of %s", code, ops[k])
-	}
+	message = cause(functions[k], code, fmt.Sprintf("the eUICC reports error %d of %s", code, ops[k]))
 	switch k {
 	case Enable, Disable, Delete, SetFallback:
 	default:

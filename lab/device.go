@@ -246,7 +246,7 @@ func (d *Device) makeCard() (*euicc.Card, error) {
 
 // newChip is what the eUICC of a new device leaves the factory with.
 func (d *Device) newChip() (euicc.Config, error) {
-	return d.lab.factory.config(d.plan, d.plan.born().chance("consumer", 0) < d.lab.Consumer)
+	return d.lab.factory.config(d.plan, d.plan.Consumer(d.lab.Consumer))
 }
 
 // openChip returns what the IPA works with.

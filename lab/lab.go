@@ -89,10 +89,18 @@ type Lab struct {
 	count    counts
 }
 
+// CheckDevices refuses what is no number of devices of a lab.
+func CheckDevices(n int) error {
+	if n < 1 || n > 999_999 {
+		return fmt.Errorf("a lab has 1 to 999999 devices, not %d", n)
+	}
+	return nil
+}
+
 // New makes a lab. Its devices are switched on by [Lab.Run].
 func New(c Config) (*Lab, error) {
-	if c.Devices < 1 || c.Devices > 999_999 {
-		return nil, fmt.Errorf("a lab has 1 to 999999 devices, not %d", c.Devices)
+	if err := CheckDevices(c.Devices); err != nil {
+		return nil, err
 	}
 	c.Interval = orElse(c.Interval, DefaultInterval)
 	c.Ramp = orElse(c.Ramp, c.Interval)

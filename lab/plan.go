@@ -139,13 +139,22 @@ type PlanText struct {
 	Name    string            `json:"name"`
 	EID     ident.EID         `json:"eid"`
 	IMEI    string            `json:"imei"`
+	Kind    string            `json:"kind"` // of eUICC: iot (SGP.32) or consumer (SGP.22)
 	Lasting []Kind            `json:"lasting,omitempty"`
 	Strikes map[Kind][]uint64 `json:"strikes,omitempty"` // numbers of occasions
 }
 
-// Text writes the plan out for the first occasions of each sort.
-func (p *Plan) Text(horizon uint64) PlanText {
-	t := PlanText{Number: p.Number, Name: p.Name, EID: p.EID, IMEI: p.IMEI, Lasting: p.Lasting, Strikes: map[Kind][]uint64{}}
+// Consumer reports whether the device's eUICC is one of SGP.22, where a share of
+// all are.
+func (p *Plan) Consumer(share float64) bool { return p.born().chance("consumer", 0) < share }
+
+// Text writes the plan out for the first occasions of each sort, in a lab with a
+// share of consumer eUICCs.
+func (p *Plan) Text(consumer float64, horizon uint64) PlanText {
+	t := PlanText{Number: p.Number, Name: p.Name, EID: p.EID, IMEI: p.IMEI, Kind: "iot", Lasting: p.Lasting, Strikes: map[Kind][]uint64{}}
+	if p.Consumer(consumer) {
+		t.Kind = "consumer"
+	}
 	for _, o := range []Occasion{Request, Notification, Package, Session, Profile} {
 		for n := uint64(1); n <= horizon; n++ {
 			if k := p.Strikes(o, n); k != "" {

@@ -26,7 +26,7 @@ func plan(t *testing.T, seed uint64, number int, life uint64, r Rates) *Plan {
 
 func text(t *testing.T, p *Plan) string {
 	t.Helper()
-	b, err := json.Marshal(p.Text(2000))
+	b, err := json.Marshal(p.Text(0.5, 2000))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -171,6 +171,9 @@ func (c labRunCommand) Run(ctx context.Context) error {
 
 // printPlan writes the plans without a server: they need none.
 func (c labRunCommand) printPlan(config lab.Config) error {
+	if err := lab.CheckDevices(c.Devices); err != nil {
+		return err
+	}
 	out := bufio.NewWriter(stdout)
 	encoder := json.NewEncoder(out)
 	for n := range c.Devices {
@@ -178,7 +181,7 @@ func (c labRunCommand) printPlan(config lab.Config) error {
 		if err != nil {
 			return err
 		}
-		if err := encoder.Encode(p.Text(c.Horizon)); err != nil {
+		if err := encoder.Encode(p.Text(config.Consumer, c.Horizon)); err != nil {
 			return err
 		}
 	}

@@ -121,7 +121,7 @@ func TestSandbox(t *testing.T) {
 // TestPlanIsData: the plan of a lab is printed without a server, and is the same
 // each time.
 func TestPlanIsData(t *testing.T) {
-	args := []string{"lab", "--plan", "--devices", "30", "--seed", "5", "--faults", "10%", "--horizon", "50"}
+	args := []string{"lab", "--plan", "--devices", "30", "--seed", "5", "--faults", "10%", "--consumer", "50%", "--horizon", "50"}
 	first, again := godwit(t, args...), godwit(t, args...)
 	if !bytes.Equal(first, again) {
 		t.Error("the same seed has another plan the second time")
@@ -130,10 +130,26 @@ func TestPlanIsData(t *testing.T) {
 	if len(lines) != 30 {
 		t.Fatalf("%d plans", len(lines))
 	}
+	kinds := map[string]int{}
 	for i, line := range lines {
 		var p lab.PlanText
 		if err := json.Unmarshal([]byte(line), &p); err != nil || p.Number != i+1 || p.EID == "" || len(p.Strikes) == 0 {
 			t.Errorf("plan %d: %v %s", i+1, err, line)
+		}
+		kinds[p.Kind]++
+	}
+	if len(kinds) != 2 || kinds["iot"] == 0 || kinds["consumer"] == 0 {
+		t.Errorf("kinds of eUICC: %v", kinds)
+	}
+	for _, n := range []string{"0", "1000000"} {
+		if out, err := program(t.Context(), "lab", "--plan", "--devices", n).CombinedOutput(); err == nil || !strings.Contains(string(out), "1 to 999999 devices") {
+			t.Errorf("a plan of %s devices: %v %s", n, err, out)
+		}
+	}
+	help := strings.Join(strings.Fields(string(godwit(t, "lab", "chaos", "--help"))), " ")
+	for _, k := range lab.Kinds() {
+		if !strings.Contains(help, string(k)) {
+			t.Errorf("the help says nothing of %s", k)
 		}
 	}
 }

@@ -131,6 +131,7 @@ func broughtBy(q *iot.ProvideEimPackageResult) brought {
 func (s *Server) foresee(ctx context.Context, b brought) (*verifier, error) {
 	v := s.verifier()
 	var e *euicc
+	notifications := make([][]byte, len(b.notifications)) // as they are without compaction
 	err := s.db.Read(ctx, func(q db.Query) error {
 		if b.eid == "" {
 			t, err := s.taskByTransaction(ctx, q, b.transaction)
@@ -144,7 +145,7 @@ func (s *Server) foresee(ctx context.Context, b brought) (*verifier, error) {
 			return err
 		}
 		for i, raw := range b.notifications {
-			if b.notifications[i], err = s.whole(ctx, q, raw, e.parts()); err != nil {
+			if notifications[i], err = s.whole(ctx, q, raw, e.parts()); err != nil {
 				return err
 			}
 		}
@@ -172,7 +173,7 @@ func (s *Server) foresee(ctx context.Context, b brought) (*verifier, error) {
 			v.installation(n, key)
 		}
 	}
-	for _, whole := range b.notifications {
+	for _, whole := range notifications {
 		if n, err := rsp.ParsePendingNotification(whole); err == nil {
 			v.notification(n, key)
 		}

@@ -226,10 +226,11 @@ func (s *started) print(c serveCommand, took time.Duration) {
 
   Super SIM API   %s/v1   (account %s)
   Remote Manager  %s/ws/v1
+  reference       %s/docs
   SM-DP+, eIM     %s   (trust: %s)
   core network    %s
   credentials     godwit credentials --data %s
-`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.BaseURL, s.addresses.SMDPAddress, s.addresses.Set,
+`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.BaseURL, s.addresses.BaseURL, s.addresses.SMDPAddress, s.addresses.Set,
 		carrier.Redacted(c.Core), c.Data)
 	if s.fresh {
 		fmt.Fprintf(stdout, "  new             %s, with %d test profiles in stock\n", c.Data, testStock)

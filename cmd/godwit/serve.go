@@ -266,7 +266,7 @@ func callbackOptions(allow []string) (o callback.Options, err error) {
 		}
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			return o, fmt.Errorf("--callback-allow: %w", err)
+			return o, fmt.Errorf("--callback-allow: a network such as 10.1.0.0/16, HOST or HOST:PORT, not %q", text)
 		}
 		o.Allow = append(o.Allow, prefix)
 	}

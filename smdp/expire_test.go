@@ -26,13 +26,13 @@ func TestOrdersExpire(t *testing.T) {
 			}
 		}
 		life := w.server.cfg.OrderLifetime
-		w.clock.forward(life / 2)
+		w.clock.Forward(life / 2)
 		later := w.order(wish{})
-		w.clock.forward(life/2 + time.Minute)
+		w.clock.Forward(life/2 + time.Minute)
 		wantCode(t, w.chip().start().authenticate(str(later.id)), "")
 		sweep()
 		w.wantState(left.iccid, Released) // somebody who came in time may still be at it
-		w.clock.forward(w.server.cfg.RunLifetime)
+		w.clock.Forward(w.server.cfg.RunLifetime)
 		sweep()
 		w.wantState(left.iccid, Failed)
 		w.wantHeard(left.iccid, rsp.PointEligibility, "8.8.5/4.10")

@@ -29,6 +29,9 @@ type pusher struct {
 const (
 	usualLease = 15 * time.Second
 	concurrent = 256 // requests under way at a time
+	// apart is how far the clocks of two nodes may be apart. A lease that ends
+	// later is from before a clock was put back.
+	apart = 5 * time.Minute
 )
 
 func (s *Store) pusherOf() *pusher {
@@ -81,8 +84,8 @@ func (s *Store) hold(ctx context.Context, me string) (until time.Time, err error
 		var holder string
 		return tx.QueryRowContext(ctx, `insert into monitor_lead (one, holder, leads_until) values (true, $1, $2)
 			on conflict (one) do update set holder = $1, leads_until = $2
-			where monitor_lead.holder = $1 or monitor_lead.leads_until < $3 returning holder`,
-			me, until.UnixMicro(), now.UnixMicro()).Scan(&holder)
+			where monitor_lead.holder = $1 or monitor_lead.leads_until < $3 or monitor_lead.leads_until > $4 returning holder`,
+			me, until.UnixMicro(), now.UnixMicro(), until.Add(apart).UnixMicro()).Scan(&holder)
 	})
 	if db.None(err) {
 		return time.Time{}, nil

@@ -424,6 +424,25 @@ func TestMonitorTwoNodes(t *testing.T) {
 	}
 }
 
+// TestMonitorClockPutBack: the lease of a node that died before the clock was put
+// back by an hour holds nobody up until that hour has come again.
+func TestMonitorClockPutBack(t *testing.T) {
+	d := dbtest.Postgres(t)
+	if err := d.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `insert into monitor_lead (one, holder, leads_until) values (true, 'gone', $1)
+			on conflict (one) do update set holder = excluded.holder, leads_until = excluded.leads_until`, time.Now().Add(time.Hour).UnixMicro())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w, r := newWorld(t, d, nil), newReceiver(t)
+	w.monitor(t, map[string]any{"type": "http", "url": r.URL, "topics": []string{"devices"}})
+	node := newMonitors(d, w.events)
+	node.Source = w.monitors.Source
+	push(t, node)
+	r.alive(t)
+}
+
 // TestMonitorHistory: who fetches goes on by its own cursor.
 func TestMonitorHistory(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {

@@ -131,7 +131,7 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		return nil, err
 	}
 	for _, l := range s.RSP {
-		if err := expired(l.Set, time.Now()); err != nil {
+		if err := validNow(l.Set, time.Now()); err != nil {
 			return nil, err
 		}
 		roots, err := l.Set.Roots()

@@ -61,10 +61,15 @@ func tellValidity(set *trust.Set, now time.Time) {
 	}
 }
 
-// expired refuses to start with a certificate that has ended.
-func expired(set *trust.Set, now time.Time) error {
+// validNow refuses to start with a certificate that has ended, or that has not
+// begun.
+func validNow(set *trust.Set, now time.Time) error {
 	for _, m := range set.Members {
 		for _, c := range shown(m) {
+			if now.Before(c.NotBefore) {
+				return fmt.Errorf("set %s, CI %s: certificate %s is valid from %s and it is %s here: is the clock of this machine right?",
+					set.Name, m.Name, c.Role(), c.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+			}
 			if now.After(c.NotAfter) {
 				return fmt.Errorf("set %s, CI %s: certificate %s expired at %s: %s",
 					set.Name, m.Name, c.Role(), c.NotAfter.UTC().Format(time.RFC3339), remedy(set, m, c))

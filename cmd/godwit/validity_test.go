@@ -96,8 +96,11 @@ func TestCertificatesEndWhileServing(t *testing.T) {
 		if errors != tt.errors || warns != tt.warns || !strings.Contains(said.String(), tt.words) {
 			t.Errorf("%v: %d errors, %d warnings, want %d, %d and %q:\n%s", tt.at, errors, warns, tt.errors, tt.warns, tt.words, said.String())
 		}
-		if err := expired(set, tt.at); (err != nil) != (tt.errors > 0) {
+		if err := validNow(set, tt.at); (err != nil) != (tt.errors > 0) {
 			t.Errorf("%v: %v", tt.at, err)
 		}
+	}
+	if err := validNow(set, began.AddDate(0, 0, -1)); err == nil || !strings.Contains(err.Error(), "clock") {
+		t.Errorf("before it was made: %v", err)
 	}
 }

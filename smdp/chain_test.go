@@ -113,6 +113,7 @@ func TestSGP26(t *testing.T) {
 				PB:   credential("CERT_S_SM_DPpb_ECDSA_"+curve.suffix+".der", "SK_S_SM_DPpb_ECDSA_"+curve.suffix+".pem"),
 			}
 			w := newWorld(t, dbtest.SQLite(t))
+			w.clock.Set(published)
 			// The published TLS certificates end soon; the listener's TLS is the test's own.
 			listener, err := w.server.Listen(Trust{Identities: []*pki.Identity{identity}})
 			if err != nil {

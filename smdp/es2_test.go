@@ -400,6 +400,13 @@ func TestES2Certificates(t *testing.T) {
 	wantCode(t, one(t, named.DownloadOrders, rsp.DownloadOrder{Header: newCall(), Type: "minimal-usim"}).Header, "8.2.5/3.7")
 	refused(t, w.es2(clientCertificate(t, "op.example.com", nil), "named")) // the name alone says nothing
 	refused(t, w.es2(clientCertificate(t, "other.example.com", &authority), "named"))
+
+	w.clock.Forward(25 * time.Hour) // the certificates are good for a day
+	for _, client := range []*es2.Client{known, named} {
+		if _, err := client.DownloadOrders(t.Context(), []rsp.DownloadOrder{{Header: newCall(), Type: "minimal-usim"}}); err == nil || !strings.Contains(err.Error(), "valid from") {
+			t.Errorf("error %v, want a word on the time of the certificate", err)
+		}
+	}
 }
 
 // The published client certificate of an operator.
@@ -409,6 +416,7 @@ func TestES2WithPublishedCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t, dbtest.SQLite(t))
+	w.clock.Set(published)
 	if _, err := w.server.AddOperator(t.Context(), Operator{Name: "MNO", Requester: "mno", KeyPin: KeyPin(pair.Leaf), Types: []string{"*"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package smdp
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"godwit/rsp"
@@ -38,7 +39,14 @@ func es2Function[Q, R any](l *Listener, name string, call func(context.Context, 
 			http.Error(w, "ES2+ asks for the operator's client certificate", http.StatusForbidden)
 			return
 		}
-		op, err := l.operatorOf(r.Context(), r.TLS.PeerCertificates[0], l.trust.Operators)
+		certificate := r.TLS.PeerCertificates[0]
+		if now := l.cfg.Now(); now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
+			const date = "2006-01-02 15:04 MST"
+			http.Error(w, fmt.Sprintf("the client certificate is valid from %s to %s, and it is %s here",
+				certificate.NotBefore.UTC().Format(date), certificate.NotAfter.UTC().Format(date), now.UTC().Format(date)), http.StatusForbidden)
+			return
+		}
+		op, err := l.operatorOf(r.Context(), certificate, l.trust.Operators)
 		if err != nil {
 			settle(r.Context(), "es2plus", name, err)
 			http.Error(w, "try again later", http.StatusServiceUnavailable)

@@ -300,9 +300,5 @@ func (s *Server) operatorOf(ctx context.Context, c *x509.Certificate, authoritie
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	now := s.cfg.Now()
-	if now.Before(c.NotBefore) || now.After(c.NotAfter) {
-		return nil, nil
-	}
 	return &list[0], nil
 }

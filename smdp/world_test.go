@@ -45,6 +45,9 @@ type world struct {
 	calls    int
 }
 
+// published is a time at which the published certificates are good.
+var published = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+
 // authorities are made once: keys and certificates of both curves.
 var authorities = sync.OnceValue(func() map[pki.Curve][2]*pki.Issuer {
 	out := map[pki.Curve][2]*pki.Issuer{}

@@ -100,6 +100,33 @@ func TestDataLimit(t *testing.T) {
 	})
 }
 
+// TestPeriodsWhenTheClockIsPutBack: a period that began later than it is now ends
+// where it began, and not before.
+func TestPeriodsWhenTheClockIsPutBack(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		later := time.Date(2028, 2, 29, 10, 0, 0, 0, time.UTC)
+		h.clock.Set(later)
+		h.run(t)
+		one := h.sim(t, h.fleet(t, 10), "")
+		h.become(t, one.SID, sim.Ready)
+		h.clock.Set(later.AddDate(0, 0, -1))
+		h.become(t, one.SID, sim.Active)
+		open := 0
+		for _, p := range h.periods(t, one.SID) {
+			if p.End.Before(p.Start) {
+				t.Errorf("a period %s ends before it begins: %v to %v", p.Type, p.Start, p.End)
+			}
+			if p.Type == sim.Active && !p.Start.After(h.clock.Now()) && p.End.After(h.clock.Now()) {
+				open++
+			}
+		}
+		if open != 1 {
+			t.Errorf("%d periods run, want 1", open)
+		}
+	})
+}
+
 // TestPeriods: a period begins with the activation, is used again by a Sim that
 // comes back before its end, and is followed by the next without a gap.
 func TestPeriods(t *testing.T) {

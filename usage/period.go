@@ -192,10 +192,14 @@ func (s *Store) begin(ctx context.Context, tx *db.Tx, one sim.Sim, start, anchor
 	return p, s.tellLimit(ctx, tx, one, fleet, p, false)
 }
 
-// endPeriod closes a period, at its end or before it.
+// endPeriod closes a period, at its end or before it, and where it began if the
+// clock was put back meanwhile.
 func (s *Store) endPeriod(ctx context.Context, tx *db.Tx, p Period, at time.Time) error {
 	if at.After(p.End) {
 		at = p.End
+	}
+	if at.Before(p.Start) {
+		at = p.Start
 	}
 	if _, err := tx.ExecContext(ctx, `update billing_period set is_open = $1, end_time = $2, updated_at = $3 where sid = $4`,
 		false, at.UnixMicro(), s.now().UnixMicro(), p.SID); err != nil {

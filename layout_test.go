@@ -30,11 +30,12 @@ var floors = [][]string{
 	{"bulk"},
 	{"web"},
 	{"supersim", "kore", "coreapi", "remote", "smdp", "eim", "carrier", "apidoc", "agentapi"},
+	{"cmd/commandline"},
 	{"cmd/godwit", "cmd/godwit-agent"},
 }
 
 // helpers are imported by tests alone.
-var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest", "carrier/coretest", "reader/modemtest", "internal/fuse", "internal/letter", "internal/loopback", "internal/reference"}
+var helpers = []string{"db/dbtest", "db/dbtest/server", "db/dbtest/withpostgres", "smsc/smsctest", "carrier/coretest", "reader/modemtest", "internal/clock", "internal/fuse", "internal/letter", "internal/loopback", "internal/reference"}
 
 // beside stand the chip and its assistant. They share wire formats with the
 // servers and nothing else, so that they can catch a server's mistakes.

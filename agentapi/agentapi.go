@@ -52,6 +52,13 @@ type EUICC struct {
 	AgentKey []byte // SubjectPublicKeyInfo, DER, of a consumer chip's agent
 }
 
+// Known is what is known of a chip before an enrolment names it.
+type Known struct {
+	Device      string // that it is in; empty: nobody's
+	Kind        string
+	SignsItself bool // it has proved that
+}
+
 // Devices is what this door needs of those who keep devices and serve chips.
 // Refusals are of type [*fault.Error]; their fields are named as in
 // the request.
@@ -66,8 +73,10 @@ type Devices interface {
 	// Put makes the device with the ID known, with its chips: here and at the eIM.
 	// Doing it again changes nothing.
 	Put(ctx context.Context, tx *db.Tx, by By, id string, d Device) error
-	// SignsItself reports whether a chip has proved that it signs its results itself.
-	SignsItself(ctx context.Context, q db.Query, eid ident.EID) (bool, error)
+	// Chips returns the chips of a device.
+	Chips(ctx context.Context, q db.Query, id string) ([]ident.EID, error)
+	// Known returns what is known of a chip; nothing of one that another account has.
+	Known(ctx context.Context, q db.Query, account string, eid ident.EID) (Known, error)
 	// Facts takes over what a device says of itself. Empty fields leave what is
 	// there.
 	Facts(ctx context.Context, tx *db.Tx, id string, f Facts) error
@@ -104,6 +113,7 @@ type Door struct {
 	guesses *web.Rates // refused enrolments of one name from one address
 	names   *web.Rates // and of one name from anywhere
 	reports *web.Rates // of one device
+	doubles *web.Rates // events of one device and the chip of another that has its install code
 }
 
 // New returns the door.
@@ -119,6 +129,7 @@ func New(o Options) *Door {
 		guesses: &web.Rates{PerSecond: 0.1, Burst: 5, Now: o.Now},
 		names:   &web.Rates{PerSecond: 1, Burst: 60, Now: o.Now},
 		reports: &web.Rates{PerSecond: 0.2, Burst: 20, Now: o.Now},
+		doubles: &web.Rates{PerSecond: 1.0 / 3600, Burst: 1, Now: o.Now},
 	}
 	d.mux.Handle(Root+"enrol", d.post(d.enrol))
 	d.mux.Handle(Root+"report", d.post(d.report))

@@ -2,6 +2,7 @@ package agentapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -74,7 +75,7 @@ func (d *Door) enrol(w http.ResponseWriter, r *http.Request) (any, error) {
 	err = d.o.DB.Write(r.Context(), func(tx *db.Tx) error {
 		answer.Eims = nil
 		if who.device != "" {
-			if err := d.keepVoice(r.Context(), tx, device.EUICCs); err != nil {
+			if err := d.mayName(r.Context(), tx, who, device.EUICCs); err != nil {
 				return err
 			}
 		}
@@ -93,27 +94,10 @@ func (d *Door) enrol(w http.ResponseWriter, r *http.Request) (any, error) {
 		}
 		return d.keep(r.Context(), tx, who, id, q.reported, device.EUICCs, &answer)
 	})
-	return answer, err
-}
-
-// keepVoice refuses a device's own word that its agent is to speak for a chip that
-// has signed for itself: what is stolen from one device must not be worth another's
-// evidence. A user may say so.
-func (d *Door) keepVoice(ctx context.Context, tx *db.Tx, chips []EUICC) error {
-	for i, c := range chips {
-		if len(c.AgentKey) == 0 {
-			continue
-		}
-		if itself, err := d.o.Devices.SignsItself(ctx, tx, c.EID); err != nil {
-			return err
-		} else if itself {
-			return &fault.Error{
-				Kind: fault.Forbidden, Field: fmt.Sprintf("eids[%d].kind", i),
-				Message: fmt.Sprintf("eUICC %s has proved that it signs for itself: that an agent is to do so from now on is for a user to say", c.EID),
-			}
-		}
+	if double, ok := errors.AsType[*doubleError](err); ok {
+		return answer, d.tellDouble(r, who, double)
 	}
-	return nil
+	return answer, err
 }
 
 // keep stores the agent with a new token.

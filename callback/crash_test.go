@@ -15,13 +15,14 @@ import (
 	"godwit/callback"
 	"godwit/db"
 	"godwit/db/dbtest"
+	"godwit/internal/clock"
 )
 
 func TestMain(m *testing.M) {
 	if url := os.Getenv("GODWIT_TEST_SENDER"); url != "" {
 		d, err := db.Open(context.Background(), url, dbtest.Options())
 		if err == nil {
-			err = callback.New(d, options(&clock{})).Run(context.Background())
+			err = callback.New(d, options(&clock.Clock{})).Run(context.Background())
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -42,7 +43,7 @@ func TestKilledSender(t *testing.T) {
 			}
 		})
 		d := dbtest.Open(t, url)
-		c := &clock{}
+		c := &clock.Clock{}
 		s := callback.New(d, options(c))
 		sids := make([]string, many)
 		if err := d.Write(t.Context(), func(tx *db.Tx) (err error) {
@@ -72,7 +73,7 @@ func TestKilledSender(t *testing.T) {
 		close(killed)
 
 		run(t, s)
-		c.forward(time.Minute) // past the lease of what the dead one had in its hands
+		c.Forward(time.Minute) // past the lease of what the dead one had in its hands
 		for _, sid := range sids {
 			until(t, d, s, sid, settled)
 		}
@@ -116,7 +117,7 @@ func rate(b *testing.B, d *db.DB) {
 		}
 	}))
 	defer server.Close()
-	s := callback.New(d, options(&clock{}))
+	s := callback.New(d, options(&clock.Clock{}))
 	run(b, s)
 	tick := time.NewTicker(time.Second / perSecond)
 	defer tick.Stop()

@@ -12,13 +12,14 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/fault"
+	"godwit/internal/clock"
 )
 
 // An endpoint that only fails is paused, what is for it is held, one delivery
 // now and then sees whether it is there again, and then all of them go.
 func TestPausedEndpoint(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		var c clock
+		var c clock.Clock
 		var up atomic.Bool
 		var heard atomic.Int64
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -37,7 +38,7 @@ func TestPausedEndpoint(t *testing.T) {
 			sid := send(t, d, s, callback.Callback{URL: server.URL})
 			until(t, d, s, sid, settled)
 		}
-		c.forward(2 * time.Hour)
+		c.Forward(2 * time.Hour)
 		last := send(t, d, s, callback.Callback{URL: server.URL})
 		until(t, d, s, last, settled)
 		if n := next(t, notices); !n.Paused || n.Failures != 3 || n.LastError == "" {
@@ -55,7 +56,7 @@ func TestPausedEndpoint(t *testing.T) {
 			t.Errorf("a paused endpoint heard %d requests, want the 3 before", n)
 		}
 		up.Store(true)
-		c.forward(61 * time.Minute)
+		c.Forward(61 * time.Minute)
 		for _, sid := range waiting {
 			got, attempts := until(t, d, s, sid, settled)
 			if got.State != callback.Delivered || len(attempts) != 1 {
@@ -86,7 +87,7 @@ func noticesOf(o *callback.Options) <-chan callback.Notice {
 // another node has resumed.
 func TestResumedElsewhere(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		var c clock
+		var c clock.Clock
 		var up atomic.Bool
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if !up.Load() {
@@ -121,7 +122,7 @@ func TestResumedElsewhere(t *testing.T) {
 
 func TestResumeAndRange(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		var c clock
+		var c clock.Clock
 		var up atomic.Bool
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if !up.Load() {

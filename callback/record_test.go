@@ -10,6 +10,7 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/fault"
+	"godwit/internal/clock"
 )
 
 func TestRedeliver(t *testing.T) {
@@ -19,7 +20,7 @@ func TestRedeliver(t *testing.T) {
 				w.WriteHeader(http.StatusNotFound)
 			}
 		})
-		s := callback.New(d, options(&clock{}))
+		s := callback.New(d, options(&clock.Clock{}))
 		run(t, s)
 		sid := send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL, Params: []callback.Param{{"A", "1"}}})
 		first := next(t, got)
@@ -50,11 +51,11 @@ func TestRedeliver(t *testing.T) {
 
 func TestList(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
-		c := &clock{}
+		c := &clock.Clock{}
 		s := callback.New(d, options(c))
 		for n := range 10 {
 			send(t, d, s, callback.Callback{Subject: fmt.Sprint("HS", n%2), URL: "http://127.0.0.1:1/", Account: fmt.Sprint("AC", n%5)})
-			c.forward(time.Second)
+			c.Forward(time.Second)
 		}
 		for _, tt := range []struct {
 			name   string
@@ -99,13 +100,13 @@ func TestList(t *testing.T) {
 func TestOldRecordsGo(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		server, _ := receiver(t, func(int, http.ResponseWriter) {})
-		c := &clock{}
+		c := &clock.Clock{}
 		s := callback.New(d, options(c))
 		stop := run(t, s)
 		old := send(t, d, s, callback.Callback{Subject: "HS1", URL: server.URL})
 		until(t, d, s, old, settled)
 		stop()
-		c.forward(31 * 24 * time.Hour)
+		c.Forward(31 * 24 * time.Hour)
 		waiting := send(t, d, s, callback.Callback{Subject: "HS2", URL: "http://127.0.0.1:1/"})
 		s = callback.New(d, options(c))
 		run(t, s)

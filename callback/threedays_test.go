@@ -8,6 +8,7 @@ import (
 
 	"godwit/callback"
 	"godwit/db/dbtest"
+	"godwit/internal/clock"
 )
 
 // The pauses of docs/dialects.md: three days in all.
@@ -29,7 +30,7 @@ func TestThreeDays(t *testing.T) {
 			d := dbtest.SQLite(t)
 			server, _ := receiver(t, func(_ int, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
 			var now atomic.Int64
-			o := options(&clock{})
+			o := options(&clock.Clock{})
 			o.PauseFailures, o.PauseAfter = tt.failures, 0
 			notices := noticesOf(&o)
 			began := time.Date(2026, 10, 24, 23, 0, 0, 0, time.UTC)

@@ -12,6 +12,7 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/ident"
+	"godwit/internal/clock"
 	"godwit/sim"
 	"godwit/smsc"
 	"godwit/smsc/smsctest"
@@ -68,7 +69,7 @@ func workUntilKilled(url string) error {
 func TestKilled(t *testing.T) {
 	dbtest.EachURL(t, func(t *testing.T, url string) {
 		d := dbtest.Open(t, url)
-		h := &house{numbers: Directory{}, now: time.Now()}
+		h := &house{numbers: Directory{}, clock: &clock.Clock{}}
 		h.Store = newStore(t, d, nil)
 		h.account = h.customer(t)
 		fleet := h.fleet(t, true, true).SID

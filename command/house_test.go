@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"godwit/db"
 	"godwit/event"
 	"godwit/ident"
+	"godwit/internal/clock"
 	"godwit/jobs"
 	"godwit/sim"
 	"godwit/smsc"
@@ -29,9 +29,8 @@ type house struct {
 	addresses map[ident.ICCID]netip.Addr
 	account   string
 
-	mu   sync.Mutex
-	now  time.Time
-	sims int
+	clock *clock.Clock
+	sims  int
 }
 
 // newStore joins a store to the parts that it stands on.
@@ -53,8 +52,8 @@ func newStore(t testing.TB, d *db.DB, now func() time.Time) *Store {
 
 func newHouse(t testing.TB, d *db.DB) *house {
 	t.Helper()
-	h := &house{numbers: Directory{}, addresses: map[ident.ICCID]netip.Addr{}, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}
-	h.Store = newStore(t, d, h.clock)
+	h := &house{numbers: Directory{}, addresses: map[ident.ICCID]netip.Addr{}, clock: clock.At(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))}
+	h.Store = newStore(t, d, h.clock.Now)
 	h.Numbers, h.Sessions = h.numbers, Table{h.Sims, h.addresses}
 	h.account = h.customer(t)
 	return h
@@ -102,20 +101,6 @@ func await(t testing.TB, what string, done func() bool) {
 	}
 }
 
-func (h *house) clock() time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.now = h.now.Add(time.Microsecond) // no two moments are the same
-	return h.now
-}
-
-// pass lets time pass.
-func (h *house) pass(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.now = h.now.Add(d)
-}
-
 func (h *house) customer(t testing.TB) string {
 	t.Helper()
 	var a account.Account
@@ -145,7 +130,7 @@ func (h *house) device(t testing.TB, fleet string, status sim.Status) sim.Sim {
 	h.sims++
 	iccid, err := ident.NewICCID(fmt.Sprintf("8988307%012d", time.Now().UnixNano()%1_000_000_000_000))
 	check(t, err)
-	now := h.clock()
+	now := h.clock.Now()
 	one := sim.Sim{SID: account.NewSID(sim.SimPrefix), Account: h.account, ICCID: iccid, Status: status, Fleet: fleet, UniqueName: fmt.Sprintf("device %d %s", h.sims, h.account)}
 	check(t, h.DB.Write(context.Background(), func(tx *db.Tx) error {
 		_, err := tx.ExecContext(context.Background(), `insert into sim (sid, account_sid, unique_name, iccid, status, fleet_sid, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $7)`,

@@ -99,7 +99,7 @@ func smsMachine(t *testing.T, rt *rapid.T, h *house, fleet string) {
 			}
 		},
 		"time passes": func(rt *rapid.T) {
-			h.pass(rapid.SampledFrom([]time.Duration{time.Second, 2 * smsLease, smsLife / 2}).Draw(rt, "time"))
+			h.clock.Forward(rapid.SampledFrom([]time.Duration{time.Second, 2 * smsLease, smsLife / 2}).Draw(rt, "time"))
 		},
 		"": func(rt *rapid.T) {
 			for i := range all {
@@ -116,7 +116,7 @@ func smsMachine(t *testing.T, rt *rapid.T, h *house, fleet string) {
 	// Twice would do, but for a connection that the SMSC has closed and nobody has
 	// noticed yet: what goes out over it is lost once more.
 	for n := 0; n < 2 || n < 10 && waits(); n++ {
-		h.pass(2 * smsLease)
+		h.clock.Forward(2 * smsLease)
 		work()
 	}
 	for _, m := range all {

@@ -116,7 +116,7 @@ func TestSMSFails(t *testing.T) {
 		throttled := h.send(t, one, "throttled")
 		check(t, h.sendSMS(t.Context()))
 		h.wantSMS(t, throttled, Queued)
-		h.pass(time.Minute)
+		h.clock.Forward(time.Minute)
 		h.smsc.Judge(nil)
 		check(t, h.sendSMS(t.Context()))
 		h.wantSMS(t, throttled, Sent)
@@ -124,10 +124,10 @@ func TestSMSFails(t *testing.T) {
 		h.smsc.Judge(func(string, string) smsctest.Verdict { return smsctest.Throttle })
 		late := h.send(t, one, "late")
 		check(t, h.sendSMS(t.Context()))
-		h.pass(23 * time.Hour)
+		h.clock.Forward(23 * time.Hour)
 		check(t, h.sendSMS(t.Context()))
 		h.wantSMS(t, late, Queued)
-		h.pass(time.Hour)
+		h.clock.Forward(time.Hour)
 		check(t, h.sendSMS(t.Context()))
 		h.wantSMS(t, late, Failed)
 		if got := h.told(t, late.SID); got != "failed" {
@@ -147,7 +147,7 @@ func TestSMSWithoutSMSC(t *testing.T) {
 		m := h.send(t, h.device(t, h.fleet(t, true, true).SID, sim.Active), "x")
 		check(t, h.sendSMS(t.Context()))
 		h.wantSMS(t, m, Queued)
-		h.pass(smsLife)
+		h.clock.Forward(smsLife)
 		check(t, h.sendSMS(t.Context()))
 		if m := h.wantSMS(t, m, Failed); !strings.Contains(m.Reason, "no SMSC") {
 			t.Errorf("reason %q", m.Reason)
@@ -175,7 +175,7 @@ func TestSMSDoubt(t *testing.T) {
 		if told := h.told(t, first.SID); told != "sent delivered" {
 			t.Errorf("the customer was told %q", told)
 		}
-		h.pass(2 * smsLease)
+		h.clock.Forward(2 * smsLease)
 		check(t, h.sendSMS(t.Context()))
 		if n := len(h.smsc.Accepted()); n != 1 {
 			t.Errorf("the SMSC has %d messages, want 1", n)
@@ -189,7 +189,7 @@ func TestSMSDoubt(t *testing.T) {
 		// The dying link may take one more message with it before it is known to
 		// be gone.
 		for range 20 {
-			h.pass(smsLease + time.Second)
+			h.clock.Forward(smsLease + time.Second)
 			check(t, h.sendSMS(t.Context()))
 			if h.sms(t, second.SID).Status == Sent {
 				break
@@ -341,7 +341,7 @@ func TestSlowSMSC(t *testing.T) {
 		m := h.send(t, one, "once")
 		slow, err := h.claimSMS(t.Context())
 		check(t, err)
-		h.pass(smsLease + time.Second)
+		h.clock.Forward(smsLease + time.Second)
 		next, err := h.claimSMS(t.Context())
 		check(t, err)
 		if len(slow) != 1 || len(next) != 1 {
@@ -351,7 +351,7 @@ func TestSlowSMSC(t *testing.T) {
 		if n := len(h.smsc.Accepted()); n != 0 {
 			t.Errorf("the SMSC has %d messages, want 0: the claim had lapsed", n)
 		}
-		h.pass(smsFresh + time.Second) // still below the lease
+		h.clock.Forward(smsFresh + time.Second) // still below the lease
 		check(t, h.submit(t.Context(), next[0]))
 		h.wantSMS(t, m, Sent)
 		if n := len(h.smsc.Accepted()); n != 1 {

@@ -25,7 +25,7 @@ func TestThrottled(t *testing.T) {
 		for range 12 {
 			check(t, h.sendSMS(t.Context()))
 			h.wantSMS(t, m, Queued)
-			h.pass(soon)
+			h.clock.Forward(soon)
 		}
 		throttling(false)
 		check(t, h.sendSMS(t.Context()))
@@ -34,10 +34,10 @@ func TestThrottled(t *testing.T) {
 		throttling(true)
 		late := h.send(t, one, "late")
 		check(t, h.sendSMS(t.Context()))
-		h.pass(smsLife - time.Second)
+		h.clock.Forward(smsLife - time.Second)
 		check(t, h.sendSMS(t.Context()))
 		h.wantSMS(t, late, Queued)
-		h.pass(soon)
+		h.clock.Forward(soon)
 		check(t, h.sendSMS(t.Context()))
 		h.wantSMS(t, late, Failed)
 	})

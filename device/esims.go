@@ -46,6 +46,11 @@ func (s *Store) ESIM(ctx context.Context, account string, eid ident.EID) (ESIM, 
 	return esimTable.get(ctx, s.DB, account, string(eid))
 }
 
+// FindESIM is [Store.ESIM] in a transaction.
+func (s *Store) FindESIM(ctx context.Context, q db.Query, account string, eid ident.EID) (ESIM, error) {
+	return esimTable.find(ctx, q, account, string(eid), "")
+}
+
 // EIDs returns the eSIMs of a device in the order in which they came.
 func EIDs(ctx context.Context, q db.Query, id ID) ([]ident.EID, error) {
 	eids, err := db.All(ctx, q, db.Only[ident.EID],

@@ -25,6 +25,8 @@ type bench struct {
 	known map[ident.EID]bool
 	tasks map[string]*held
 	order []string
+
+	trouble func(ident.EID) error // of the server's own, at Queue and Cancel
 }
 
 type held struct {
@@ -58,6 +60,11 @@ func (b *bench) Forget(_ context.Context, tx *db.Tx, eid ident.EID) error {
 }
 
 func (b *bench) Queue(_ context.Context, tx *db.Tx, t Task) error {
+	if b.trouble != nil {
+		if err := b.trouble(t.EID); err != nil {
+			return err
+		}
+	}
 	b.later(tx, func() {
 		if b.tasks[t.ID] == nil {
 			b.tasks[t.ID] = &held{t, StageQueued}
@@ -71,6 +78,11 @@ func (b *bench) Cancel(_ context.Context, tx *db.Tx, id string) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.tasks[id]
+	if t != nil && b.trouble != nil {
+		if err := b.trouble(t.EID); err != nil {
+			return false, err
+		}
+	}
 	if t == nil || t.stage != StageQueued {
 		return false, nil
 	}

@@ -25,6 +25,7 @@ const (
 	CodeICCIDMismatch        = "iccid_mismatch"
 	CodeCancelled            = "cancelled"
 	CodeLost                 = "lost"
+	CodeInternal             = "internal"           // eSIMs of rollouts only
 	CodeNoActivationCode     = "no_activation_code" // operations only
 	CodeStarting             = "starting"           // operations only
 	CodeVerifying            = "verifying"          // operations only
@@ -64,6 +65,7 @@ var Messages = map[string]Message{
 	CodeICCIDMismatch:        {Text: "The profile that was downloaded is another one"},
 	CodeCancelled:            {Text: "Cancelled before the device had it", Unreached: true},
 	CodeLost:                 {Text: "Nobody can say what became of it", Passing: true},
+	CodeInternal:             {Text: "This server could not do its part: its log says why"},
 	CodeNoActivationCode:     {Text: "No activation code is available for this carrier or profile"},
 	CodeStarting:             {Text: "Looking for a profile or an activation code"},
 	CodeVerifying:            {Text: "Waiting for the device's report"},

@@ -1,6 +1,8 @@
 package device
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"godwit/db"
 	"godwit/db/dbtest"
 	"godwit/fault"
+	"godwit/ident"
 )
 
 // fleet makes devices of a group, each with a profile that is not active.
@@ -181,6 +184,96 @@ func TestRolloutRetries(t *testing.T) {
 			t.Errorf("%d tasks on the second round", n)
 		}
 		if r = h.rollout(t, r.ID); r.Status != RolloutComplete || r.Succeeded != 4 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// TestRolloutTrouble has the server itself fail at some eSIMs: the others go on,
+// one is healed later, two are given up and told.
+func TestRolloutTrouble(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		h.fleet(t, 20)
+		healed, refused, panics := numberedEID(t, 3), numberedEID(t, 7), numberedEID(t, 11)
+		sick := true
+		h.eim.trouble = func(eid ident.EID) error {
+			switch {
+			case eid == healed && sick, eid == refused:
+				return errors.New("disk I/O error")
+			case eid == panics:
+				panic("index out of range")
+			}
+			return nil
+		}
+		order := toFleet
+		order.Waves, order.FailureRate = []int{50, 100}, 25
+		r, err := h.StartRollout(t.Context(), h.by, order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < 40 && r.Status != RolloutComplete; i++ {
+			r = h.rollout(t, r.ID)
+			h.answer(t, 0, "")
+			h.pass(11 * time.Minute)
+			sick = r.Begun < 20 && i < 5
+		}
+		if r.Status != RolloutComplete || r.Begun != 20 || r.Succeeded != 18 || r.Failed != 2 {
+			t.Fatalf("%+v", r)
+		}
+		if r.Message == "" {
+			t.Error("the rollout says nothing of it")
+		}
+		told := map[string]bool{}
+		for _, e := range h.events(t, r.ID) {
+			if e.Kind == "esim_rollout.esim_failed" {
+				var data struct{ EID, Message string }
+				if err := json.Unmarshal(e.Data.(json.RawMessage), &data); err != nil || data.Message == "" {
+					t.Errorf("%s, %v", e.Data, err)
+				}
+				told[data.EID] = true
+			}
+		}
+		if len(told) != 2 || !told[string(refused)] || !told[string(panics)] {
+			t.Errorf("told: %v", told)
+		}
+	})
+}
+
+// TestRolloutStuck has an operation that nobody can end: its eSIM has failed after
+// its time and the rollout goes on.
+func TestRolloutStuck(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		h.fleet(t, 4)
+		order := toFleet
+		order.Waves, order.FailureRate = []int{25, 100}, 100
+		r, err := h.StartRollout(t.Context(), h.by, order)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.rollout(t, r.ID)
+		stuck := h.eim.tasks[h.eim.order[0]].EID
+		h.eim.trouble = func(eid ident.EID) error {
+			if eid == stuck {
+				return errors.New("malformed record")
+			}
+			return nil
+		}
+		h.pass(h.limits().Operation + time.Minute)
+		if err := h.expire(t.Context(), sweepChunk); err == nil {
+			t.Fatal("it could be ended")
+		}
+		if r = h.rollout(t, r.ID); r.Begun != 1 || r.Failed != 0 {
+			t.Fatalf("given up too early: %+v", r)
+		}
+		h.pass(h.limits().Operation)
+		if r = h.rollout(t, r.ID); r.Begun != 4 || r.Failed != 1 || r.Message == "" {
+			t.Fatalf("%+v", r)
+		}
+		h.eim.set(h.eim.order[0], StageDone) // so that it is left out of the answers
+		h.answer(t, 0, "")
+		if r = h.rollout(t, r.ID); r.Status != RolloutComplete || r.Succeeded != 3 || r.Failed != 1 {
 			t.Errorf("%+v", r)
 		}
 	})

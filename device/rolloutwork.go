@@ -51,7 +51,7 @@ func (s *Store) advanceRollouts(ctx context.Context) error {
 
 // advance takes one rollout further until it has to wait.
 func (s *Store) advance(ctx context.Context, id string) error {
-	for {
+	for troubles := 0; ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -71,6 +71,11 @@ func (s *Store) advance(ctx context.Context, id string) error {
 			}
 			return err
 		})
+		if t, ours := errors.AsType[*trouble](err); ours && ctx.Err() == nil && troubles < startChunk {
+			// The others of its chunk, which went with it, have their turn now.
+			troubles, more = troubles+1, true
+			err = s.putOff(ctx, id, t)
+		}
 		if err != nil || !more {
 			return err
 		}
@@ -136,6 +141,9 @@ func turn(rollout, eid string) int64 {
 
 // wave begins some operations of the wave, or ends it.
 func (s *Store) wave(ctx context.Context, tx *db.Tx, r *Rollout) (more bool, err error) {
+	if err := s.giveUp(ctx, tx, r); err != nil {
+		return false, err
+	}
 	running, err := countEnded(ctx, tx, r)
 	if err != nil {
 		return false, err
@@ -147,7 +155,7 @@ func (s *Store) wave(ctx context.Context, tx *db.Tx, r *Rollout) (more bool, err
 	ended := r.Succeeded + r.Failed
 	if r.Begun == r.waveEnd && ended == r.Begun {
 		if r.waveEnd == r.Targets {
-			return false, s.moveRollout(ctx, tx, By{}, r, RolloutComplete, "")
+			return false, s.moveRollout(ctx, tx, By{}, r, RolloutComplete, r.Message)
 		}
 		r.Wave++
 		r.waveEnd = waveEnd(r.Targets, r.Waves[r.Wave])
@@ -189,6 +197,7 @@ type item struct {
 	device   ID
 	attempts int64
 	due      int64
+	troubles int64
 }
 
 // startItems begins operations: those again whose time has come, then new ones
@@ -199,10 +208,10 @@ func (s *Store) startItems(ctx context.Context, tx *db.Tx, r *Rollout, room int6
 	}
 	now := s.now()
 	scan := func(w db.Row) (i item, err error) {
-		err = w.Scan(&i.eid, &i.device, &i.attempts, &i.due)
+		err = w.Scan(&i.eid, &i.device, &i.attempts, &i.due, &i.troubles)
 		return i, err
 	}
-	const selectItem = `select eid, device_id, attempts, due from esim_rollout_item where rollout = $1 and state = 'waiting' and `
+	const selectItem = `select eid, device_id, attempts, due, troubles from esim_rollout_item where rollout = $1 and state = 'waiting' and `
 	list, err := db.All(ctx, tx, scan, selectItem+`due > 0 and due <= $2 order by due limit $3`, r.ID, now.UnixMicro(), room)
 	if err != nil {
 		return 0, fmt.Errorf("read items: %w", err)
@@ -216,7 +225,7 @@ func (s *Store) startItems(ctx context.Context, tx *db.Tx, r *Rollout, room int6
 		list = append(list, more...)
 	}
 	for _, i := range list {
-		if err := s.startItem(ctx, tx, r, i, now); err != nil {
+		if err := s.startOrTell(ctx, tx, r, i, now); err != nil {
 			return 0, err
 		}
 	}
@@ -231,6 +240,9 @@ func (s *Store) startItem(ctx context.Context, tx *db.Tx, r *Rollout, i item, no
 		state, due = "waiting", now.Add(retryAfter).UnixMicro() // until it is free
 	case fault.Is(err, fault.NotFound):
 		state, code = "failed", CodeLost
+		if err := s.tellItem(ctx, tx, r, i, code, err.Error()); err != nil {
+			return err
+		}
 	case err != nil:
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"godwit/db"
 	"godwit/db/dbtest"
@@ -65,6 +66,34 @@ func BenchmarkServer(b *testing.B) {
 				}
 				v.run()
 			})
+			for _, way := range []string{"verified within", "verified before"} {
+				b.Run("writer held by a result, "+way, func(b *testing.B) {
+					var held time.Duration
+					for b.Loop() {
+						b.StopTimer()
+						w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidB})
+						q := v.handle(fetch(b))
+						q.EID = v.eid
+						b.StartTimer()
+						verifier := w.server.verifier()
+						if way == "verified before" {
+							var err error
+							if verifier, err = w.server.foresee(b.Context(), broughtBy(q)); err != nil {
+								b.Fatal(err)
+							}
+						}
+						w.write(func(tx *db.Tx) error {
+							began := time.Now()
+							defer func() { held += time.Since(began) }()
+							return w.server.take(b.Context(), tx, &claim{eid: q.EID, verifier: verifier}, q)
+						})
+						b.StopTimer()
+						v.run()
+						b.StartTimer()
+					}
+					b.ReportMetric(float64(held.Microseconds())/float64(b.N), "held-µs/op")
+				})
+			}
 			b.Run("package and result", func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {

@@ -53,7 +53,7 @@ func (s *Server) takeData(ctx context.Context, tx *db.Tx, c *claim, der []byte) 
 
 // learn keeps what was told, provided that the certificates are the eUICC's.
 func (s *Server) learn(ctx context.Context, tx *db.Tx, c *claim, e *euicc, t *task, d *iot.DataResponse, v *evidence) error {
-	trouble := s.believe(e, d)
+	trouble := c.verifier.believe(e, d)
 	if trouble == nil && len(e.agentKey) == 0 && !e.contacted && len(d.EUICCCertificate) == 0 {
 		trouble = errors.New("the IPA sent no certificate of the eUICC")
 	}
@@ -98,11 +98,11 @@ func orNull(b []byte) any {
 }
 
 // believe checks the certificates in an answer, if there are any.
-func (s *Server) believe(e *euicc, d *iot.DataResponse) error {
+func (v *verifier) believe(e *euicc, d *iot.DataResponse) error {
 	if len(d.EUICCCertificate) == 0 {
 		return nil
 	}
-	chain, err := s.cfg.Roots.VerifyEUICC(d.EUMCertificate, d.EUICCCertificate, nil, s.cfg.Now())
+	chain, err := v.chain(d.EUMCertificate, d.EUICCCertificate)
 	if err != nil {
 		return err
 	}

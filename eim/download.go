@@ -67,7 +67,7 @@ func (s *Server) takeInstallation(ctx context.Context, tx *db.Tx, c *claim, e *e
 	switch {
 	case key != nil:
 		v.witness = ByEUICC
-		result, err = n.VerifyInstallation(key)
+		result, err = c.verifier.installation(n, key)
 	case len(e.agentKey) > 0:
 		// An eUICC of SGP.22 has no command for its certificates, so its agent may
 		// not have them; the list of profiles that follows is signed.

@@ -258,7 +258,7 @@ func hexID(t *testing.T, id string) []byte {
 func TestForeignChainIsNotBelieved(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		v := w.device(func(v *device) { v.eum = authorities().foreign })
-		id := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA, Until: w.clock.now().Add(30 * time.Minute)})
+		id := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA, Until: w.clock.Now().Add(30 * time.Minute)})
 		v.run()
 		if v.taken != 0 {
 			t.Error("an eUICC that is not believed got a package")
@@ -268,7 +268,7 @@ func TestForeignChainIsNotBelieved(t *testing.T) {
 			t.Errorf("%s %s: %s", o.Stage, o.Reason, o.Message)
 		}
 		// It is asked again after a while, and believed when the CI is trusted.
-		w.clock.forward(time.Hour)
+		w.clock.Forward(time.Hour)
 		if p := v.poll(); !isPackage(p, iot.TagData) {
 			t.Errorf("after an hour: %+v", p)
 		}
@@ -403,7 +403,7 @@ func TestCancelExpireLose(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		v := w.device()
 		v.run()
-		until := w.clock.now().Add(time.Hour)
+		until := w.clock.Now().Add(time.Hour)
 		sent := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA, Until: until})
 		waiting := w.queue(Task{EID: v.eid, Kind: Disable, ICCID: iccidA, Until: until})
 		cancelled := w.queue(Task{EID: v.eid, Kind: Disable, ICCID: iccidB, Until: until})
@@ -411,7 +411,7 @@ func TestCancelExpireLose(t *testing.T) {
 		if w.cancel(sent) || !w.cancel(cancelled) || w.cancel(cancelled) {
 			t.Error("cancelling")
 		}
-		w.clock.forward(2 * time.Hour)
+		w.clock.Forward(2 * time.Hour)
 		if err := w.server.sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -444,13 +444,13 @@ func TestCancelExpireLose(t *testing.T) {
 // profiles whose signature never verifies, and is told why it failed.
 func TestDoubtedListMakesRoom(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		w.clock.stop()
+		w.clock.Stop()
 		v, other := w.device(), w.device()
 		v.run()
 		genuine := v.key
 		v.key = other.chip.Key
-		w.clock.forward(25 * time.Hour) // a list is due
-		id := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA, Until: w.clock.now().Add(20 * time.Minute)})
+		w.clock.Forward(25 * time.Hour) // a list is due
+		id := w.queue(Task{EID: v.eid, Kind: Enable, ICCID: iccidA, Until: w.clock.Now().Add(20 * time.Minute)})
 		for range 12 {
 			if p := v.poll(); p.Error == 0 {
 				v.provide(v.handle(p))
@@ -466,7 +466,7 @@ func TestDoubtedListMakesRoom(t *testing.T) {
 		if got := w.stage(id); got != Sent {
 			t.Fatalf("a result that does not verify made the task %s", got)
 		}
-		w.clock.forward(21 * time.Minute)
+		w.clock.Forward(21 * time.Minute)
 		v.poll()
 		if o := w.outcome(id); o.Stage != Lost || !strings.Contains(o.Message, "not believed: ") {
 			t.Errorf("it ended as %+v", o)
@@ -475,7 +475,7 @@ func TestDoubtedListMakesRoom(t *testing.T) {
 		v.key, v.pending, v.counter = genuine, nil, 0
 		before := len(w.inventories)
 		for range 4 {
-			w.clock.forward(time.Minute)
+			w.clock.Forward(time.Minute)
 			v.run()
 		}
 		if len(w.inventories) == before {
@@ -489,10 +489,10 @@ func TestDoubtedListMakesRoom(t *testing.T) {
 
 func TestStateChangeListsOnceInAWhile(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		w.clock.stop() // a list is asked for every ten seconds
+		w.clock.Stop() // a list is asked for every ten seconds
 		v := w.device()
 		v.run()
-		w.clock.forward(time.Minute)
+		w.clock.Forward(time.Minute)
 		before := len(w.inventories)
 		for range 20 {
 			p := w.ask(&iot.GetEimPackageRequest{EID: v.eid, StateChanged: true}).(*iot.GetEimPackageResponse)
@@ -503,12 +503,12 @@ func TestStateChangeListsOnceInAWhile(t *testing.T) {
 		if n := len(w.inventories) - before; n != 1 {
 			t.Errorf("%d lists for an IPA that always says that something has changed, want 1", n)
 		}
-		w.clock.forward(listPause)
+		w.clock.Forward(listPause)
 		v.run()
 		if n := len(w.inventories) - before; n != 2 {
 			t.Errorf("%d lists after the pause, want 2", n)
 		}
-		w.clock.forward(25 * time.Hour)
+		w.clock.Forward(25 * time.Hour)
 		v.run()
 		if n := len(w.inventories) - before; n != 3 {
 			t.Errorf("%d lists a day later, want 3", n)

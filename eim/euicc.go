@@ -51,9 +51,13 @@ func (e *euicc) tokenValue() *int64 {
 // lock reads an eUICC for a transaction that will change what belongs to it:
 // others wait, on all nodes. nil is none, or one that was forgotten.
 func lock(ctx context.Context, tx *db.Tx, eid ident.EID) (*euicc, error) {
+	return readEUICC(ctx, tx, eid, tx.ForUpdate())
+}
+
+func readEUICC(ctx context.Context, q db.Query, eid ident.EID, held string) (*euicc, error) {
 	e := &euicc{eid: eid}
-	err := tx.QueryRowContext(ctx, `select active, agent_key, signing_key, token, counter, certificate, eum_certificate, info1, contacted, trouble,
-		listed_at, list_due_at from eim_euicc where eid = $1`+tx.ForUpdate(), string(eid)).Scan(&e.active, &e.agentKey, &e.signingKey, &e.token,
+	err := q.QueryRowContext(ctx, `select active, agent_key, signing_key, token, counter, certificate, eum_certificate, info1, contacted, trouble,
+		listed_at, list_due_at from eim_euicc where eid = $1`+held, string(eid)).Scan(&e.active, &e.agentKey, &e.signingKey, &e.token,
 		&e.counter, &e.certificate, &e.eum, &e.info1, &e.contacted, &e.trouble, &e.listed, &e.listDue)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && !e.active {
 		return nil, nil
@@ -62,6 +66,11 @@ func lock(ctx context.Context, tx *db.Tx, eid ident.EID) (*euicc, error) {
 		return nil, fmt.Errorf("read eUICC %s: %w", eid, err)
 	}
 	return e, nil
+}
+
+// parts are what an IPA leaves out of a compact notification.
+func (e *euicc) parts() iot.NotificationParts {
+	return iot.NotificationParts{EUICCCertificate: e.certificate, EUMCertificate: e.eum}
 }
 
 // key is what signs the results, and whose it is.

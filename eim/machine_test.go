@@ -67,7 +67,7 @@ func (m *model) step(rt *rapid.T, what string) {
 	switch what {
 	case "queue":
 		kind := rapid.SampledFrom([]Kind{Enable, Disable, List, GetRAT, Download, Data, ListEIM}).Draw(rt, "kind")
-		task := Task{EID: v.eid, Kind: kind, Until: w.clock.now().Add(rapid.SampledFrom([]time.Duration{time.Minute, 2 * time.Hour}).Draw(rt, "until"))}
+		task := Task{EID: v.eid, Kind: kind, Until: w.clock.Now().Add(rapid.SampledFrom([]time.Duration{time.Minute, 2 * time.Hour}).Draw(rt, "until"))}
 		if kind == Enable || kind == Disable {
 			task.ICCID = iccidA
 		}
@@ -109,7 +109,7 @@ func (m *model) step(rt *rapid.T, what string) {
 			}
 		}
 	case "wait", "doze": // with and without the eIM looking what is over
-		w.clock.forward(rapid.SampledFrom([]time.Duration{20 * time.Second, 90 * time.Second, 3 * time.Hour}).Draw(rt, "time"))
+		w.clock.Forward(rapid.SampledFrom([]time.Duration{20 * time.Second, 90 * time.Second, 3 * time.Hour}).Draw(rt, "time"))
 		if what == "doze" {
 			break
 		}

@@ -75,7 +75,7 @@ func (s *Server) takeNotifications(ctx context.Context, tx *db.Tx, c *claim, lis
 		if key, err = e.chipKey(); err != nil {
 			return err
 		}
-		kept.EUICCCertificate, kept.EUMCertificate = e.certificate, e.eum
+		kept = e.parts()
 	}
 	for _, raw := range list {
 		whole, err := s.whole(ctx, tx, raw, kept)
@@ -84,7 +84,7 @@ func (s *Server) takeNotifications(ctx context.Context, tx *db.Tx, c *claim, lis
 		}
 		n, err := rsp.ParsePendingNotification(whole)
 		if err == nil {
-			err = s.proved(n, key)
+			err = c.verifier.notification(n, key)
 		}
 		if err != nil {
 			slog.DebugContext(ctx, "notification not relayed", "eid", c.eid, "err", err)
@@ -146,35 +146,18 @@ func compactEID(raw []byte) ident.EID {
 	return eid
 }
 
-// proved checks a notification: an installation result with the key of the
-// eUICC that the eIM knows, any other with the certificates that it brings.
-func (s *Server) proved(n *rsp.PendingNotification, key *pki.PublicKey) error {
-	if err := rsp.CheckAddress(n.Metadata.Address); err != nil {
-		return err
-	}
-	if n.Installation {
-		if key == nil {
-			return fmt.Errorf("no certificate of the eUICC is known that could prove it")
-		}
-		_, err := n.VerifyInstallation(key)
-		return err
-	}
-	chain, err := s.cfg.Roots.VerifyEUICC(n.EUMCertificate, n.EUICCCertificate, nil, s.cfg.Now())
-	if err != nil {
-		return err
-	}
-	_, err = n.VerifyOther(chain.EUICC.PublicKey)
-	return err
-}
-
 // notified takes ESipa.HandleNotification of SGP.32.
 func (s *Server) notified(ctx context.Context, q *iot.HandleNotification) error {
 	if q.Result != nil {
 		_, err := s.provide(ctx, q.Result)
 		return err
 	}
+	v, err := s.foreseeNotification(ctx, q.Notification)
+	if err != nil {
+		return err
+	}
 	return s.db.Write(ctx, func(tx *db.Tx) error {
-		c := &claim{eid: compactEID(q.Notification)}
+		c := &claim{eid: compactEID(q.Notification), verifier: v}
 		whole, err := s.whole(ctx, tx, q.Notification, iot.NotificationParts{})
 		if err != nil {
 			return err

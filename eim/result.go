@@ -24,6 +24,8 @@ type claim struct {
 	eid  ident.EID // as the IPA says, or that of the task; "" while unknown
 	acks []int64
 	code int64 // provideEimPackageResultError, 0 for none
+
+	verifier *verifier
 }
 
 func (c *claim) acknowledge(sequence int64) { c.acks = append(c.acks, sequence) }
@@ -32,9 +34,13 @@ func (c *claim) acknowledge(sequence int64) { c.acks = append(c.acks, sequence) 
 // changes nothing and is acknowledged to nobody. The error is trouble of ours,
 // after which the IPA is to come again.
 func (s *Server) provide(ctx context.Context, q *iot.ProvideEimPackageResult) (*iot.ProvideEimPackageResultResponse, error) {
+	v, err := s.foresee(ctx, broughtBy(q))
+	if err != nil {
+		return nil, fmt.Errorf("verify result of %s: %w", q.EID, err)
+	}
 	var c *claim
-	err := s.db.Write(ctx, func(tx *db.Tx) error {
-		c = &claim{eid: q.EID}
+	err = s.db.Write(ctx, func(tx *db.Tx) error {
+		c = &claim{eid: q.EID, verifier: v}
 		return s.take(ctx, tx, c, q)
 	})
 	if err != nil {
@@ -172,7 +178,7 @@ func (s *Server) takePackage(ctx context.Context, tx *db.Tx, c *claim, der []byt
 	if witness == ByAgent {
 		v.agentKey = e.agentKey
 	}
-	result, err := iot.VerifyPackageResult(der, key, e.tokenValue())
+	result, err := c.verifier.result(der, key, e.tokenValue())
 	if err != nil {
 		if failed := refuse("%v", err); failed != nil || t == nil || w == nil || t.stage != Sent {
 			return failed

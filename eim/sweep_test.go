@@ -11,7 +11,7 @@ import (
 // TestSweepPassesOver a task that cannot be ended.
 func TestSweepPassesOver(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		until := w.clock.now().Add(time.Hour)
+		until := w.clock.Now().Add(time.Hour)
 		var ids []string
 		for range 3 {
 			v := w.device()
@@ -22,7 +22,7 @@ func TestSweepPassesOver(t *testing.T) {
 			_, err := tx.ExecContext(t.Context(), `update eim_task set spec = $2, until_at = until_at - 1 where id = $1`, ids[0], []byte("damaged"))
 			return err
 		})
-		w.clock.forward(2 * time.Hour)
+		w.clock.Forward(2 * time.Hour)
 		if err := w.server.sweep(t.Context()); err == nil || !strings.Contains(err.Error(), ids[0]) {
 			t.Errorf("of the one that is damaged the sweep says %v", err)
 		}

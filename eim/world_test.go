@@ -16,6 +16,7 @@ import (
 
 	"godwit/db"
 	"godwit/ident"
+	"godwit/internal/clock"
 	"godwit/iot"
 	"godwit/jobs"
 	"godwit/pki"
@@ -46,35 +47,6 @@ var authorities = sync.OnceValue(func() (out struct{ ci, eum, foreign *pki.Issue
 	return out
 })
 
-// A clock that a test turns forward.
-type clock struct {
-	mu    sync.Mutex
-	ahead time.Duration
-	still time.Time // when it was stopped
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.still.IsZero() {
-		return c.still.Add(c.ahead)
-	}
-	return time.Now().Add(c.ahead)
-}
-
-// stop has no time pass but what the test turns the clock forward.
-func (c *clock) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.still = time.Now()
-}
-
-func (c *clock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ahead += d
-}
-
 // A world is an eIM on a real database behind real HTTP.
 type world struct {
 	t      testing.TB
@@ -82,7 +54,7 @@ type world struct {
 	config Config
 	server *Server
 	jobs   *jobs.Queue
-	clock  *clock
+	clock  *clock.Clock
 	http   *httptest.Server
 	json   bool
 
@@ -101,9 +73,9 @@ func newWorld(t testing.TB, d *db.DB, change ...func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, db: d, clock: &clock{}}
+	w := &world{t: t, db: d, clock: &clock.Clock{}}
 	w.config = Config{
-		ID: eimID, FQDN: eimID, Roots: roots, Now: w.clock.now,
+		ID: eimID, FQDN: eimID, Roots: roots, Now: w.clock.Now,
 		Outcome: func(_ context.Context, tx *db.Tx, o Outcome) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()

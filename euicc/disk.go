@@ -115,7 +115,7 @@ func (d *disk) create(cfg Config) error {
 
 func openDisk(dir string) (*disk, Config, error) {
 	if _, err := os.Stat(filepath.Join(dir, cardFile)); err != nil {
-		return nil, Config{}, fmt.Errorf("there is no eUICC: %w", err)
+		return nil, Config{}, fmt.Errorf("there is no eUICC (`godwit euicc new` makes one): %w", err)
 	}
 	d, err := lockDisk(dir)
 	if err != nil {

@@ -340,17 +340,8 @@ func AppendMemoryReset(dst []byte, options ResetOptions) []byte {
 
 // ParseMemoryReset reads the request.
 func ParseMemoryReset(der []byte) (ResetOptions, error) {
-	e, err := tlv.ParseTag(der, TagMemoryReset)
-	if err != nil {
-		return 0, err
-	}
-	r := e.Reader()
-	value := r.Value(0x82)
-	if err := r.Err(); err != nil {
-		return 0, fmt.Errorf("read EuiccMemoryResetRequest: %w", err)
-	}
-	set, err := tlv.Bits(value)
-	return ResetOptions(set), wrap("read EuiccMemoryResetRequest", err)
+	set, err := rsp.ParseResetBits(der, TagMemoryReset)
+	return ResetOptions(set), err
 }
 
 // A MemoryResetResult is the answer. The last two are nil when they were not asked

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -341,23 +340,38 @@ func TestEvery(t *testing.T) {
 	})
 }
 
+// patient has the URL of the database of a test that [apart] runs.
+const patient = "GODWIT_TEST_PATIENT"
+
+// apart runs a test again, in a process of its own with a fresh database: a zone is
+// what a process begins with, and in its log the others have a say that have left
+// something running. It returns what the test said and what the process logged.
+func apart(t *testing.T, name string, environment ...string) (said, logged string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+name+"$")
+	cmd.Env = append(append(os.Environ(), patient+"="+dbtest.SQLiteURL(t)), environment...)
+	var out, log strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &log
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s%s", err, out.String(), log.String())
+	}
+	if passed := "--- PASS: " + name; !strings.Contains(out.String(), passed) {
+		t.Fatalf("it did not say %q:\n%s", passed, out.String())
+	}
+	return out.String(), log.String()
+}
+
 // TestTimePasses has a job fail three times with long waits, in time that
-// passes as fast as it can, at home and in zones west and east of it. Each zone
-// is a process of its own: a zone is what the process begins with.
+// passes as fast as it can, at home and in zones west and east of it.
 func TestTimePasses(t *testing.T) {
-	if url := os.Getenv("GODWIT_TEST_PATIENT"); url != "" {
+	if url := os.Getenv(patient); url != "" {
 		synctest.Test(t, func(t *testing.T) { timePasses(t, url) })
 		return
 	}
 	for _, zone := range []string{"UTC", "America/St_Johns", "Pacific/Kiritimati"} {
 		t.Run(zone, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^TestTimePasses$")
-			cmd.Env = append(os.Environ(), "TZ="+zone, "GODWIT_TEST_PATIENT="+dbtest.SQLiteURL(t))
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			if said := "zone " + zone; !strings.Contains(string(out), said) {
+			out, _ := apart(t, "TestTimePasses", "TZ="+zone)
+			if said := "zone " + zone; !strings.Contains(out, said) {
 				t.Errorf("it did not say %q:\n%s", said, out)
 			}
 		})
@@ -398,36 +412,27 @@ func timePasses(t *testing.T, url string) {
 // TestMidnight works the queue from before midnight to after it, when River keeps
 // house: nothing of that may be an error.
 func TestMidnight(t *testing.T) {
-	url := dbtest.SQLiteURL(t)
-	var said strings.Builder
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&said, nil)))
-	defer slog.SetDefault(before)
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(24*time.Hour - time.Minute) // it is midnight where virtual time begins
-		d, err := db.Open(t.Context(), url, dbtest.Options())
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := newQueue(t, d)
-		jobs.Register(q, func(context.Context, jobs.Job[greet]) error { return nil })
-		stop := run(t, q)
-		time.Sleep(2 * time.Minute)
-		stop()
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if said.Len() > 0 {
-		t.Errorf("the queue complains at midnight:\n%s", said.String())
+	if url := os.Getenv(patient); url != "" {
+		synctest.Test(t, func(t *testing.T) { midnight(t, url) })
+		return
+	}
+	if _, logged := apart(t, "TestMidnight"); logged != "" {
+		t.Errorf("the queue complains at midnight:\n%s", logged)
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	wait := jobs.Backoff(time.Second, time.Minute)
-	for attempt, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 6: 32 * time.Second, 7: time.Minute, 300: time.Minute} {
-		if got := wait(attempt); got != want {
-			t.Errorf("after attempt %d: %v, want %v", attempt, got, want)
-		}
+func midnight(t *testing.T, url string) {
+	time.Sleep(24*time.Hour - time.Minute) // it is midnight where virtual time begins
+	d, err := db.Open(t.Context(), url, dbtest.Options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := newQueue(t, d)
+	jobs.Register(q, func(context.Context, jobs.Job[greet]) error { return nil })
+	stop := run(t, q)
+	time.Sleep(2 * time.Minute)
+	stop()
+	if err := d.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -75,6 +75,11 @@ func Kinds() []Kind {
 	return out
 }
 
+// KindNames names all kinds in one text, for people.
+func KindNames() string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(Kinds()), " ", ", "), "[]")
+}
+
 // Meaning says in words what a kind does, and what it strikes.
 func (k Kind) Meaning() (text string, strikes Occasion) {
 	for _, i := range kinds {
@@ -121,7 +126,7 @@ func ParseShare(s string) (float64, error) {
 func (r Rates) Set(s string) error {
 	name, share, found := strings.Cut(s, "=")
 	if !found || !slices.Contains(Kinds(), Kind(name)) {
-		return fmt.Errorf("%q is not KIND=SHARE with one of the kinds %v", s, Kinds())
+		return fmt.Errorf("%q is not KIND=SHARE with one of the kinds %s", s, KindNames())
 	}
 	n, err := ParseShare(share)
 	if err != nil {

@@ -389,7 +389,14 @@ func AppendMemoryReset(dst []byte, options ResetOptions) []byte {
 
 // ParseMemoryReset reads the request.
 func ParseMemoryReset(der []byte) (ResetOptions, error) {
-	e, err := tlv.ParseTag(der, TagMemoryReset)
+	set, err := ParseResetBits(der, TagMemoryReset)
+	return ResetOptions(set), err
+}
+
+// ParseResetBits reads the options of a memory reset, which has other ones and
+// another tag in SGP.32.
+func ParseResetBits(der []byte, tag tlv.Tag) (uint64, error) {
+	e, err := tlv.ParseTag(der, tag)
 	if err != nil {
 		return 0, err
 	}
@@ -399,7 +406,7 @@ func ParseMemoryReset(der []byte) (ResetOptions, error) {
 		return 0, fmt.Errorf("read EuiccMemoryResetRequest: %w", err)
 	}
 	set, err := tlv.Bits(value)
-	return ResetOptions(set), wrap("read EuiccMemoryResetRequest", err)
+	return set, wrap("read EuiccMemoryResetRequest", err)
 }
 
 // A NicknameRequest names a profile as its user likes.

@@ -15,6 +15,7 @@ import (
 	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/internal/clock"
 	"godwit/jobs"
 	"godwit/rsp"
 )
@@ -183,8 +184,7 @@ type house struct {
 	yard *yard
 	core *core
 
-	mu  sync.Mutex
-	now time.Time
+	clock *clock.Clock
 }
 
 func newHouse(t testing.TB, d *db.DB) *house {
@@ -195,29 +195,15 @@ func newHouse(t testing.TB, d *db.DB) *house {
 	}
 	events := event.New(d)
 	accounts := account.New(d, events)
-	h := &house{yard: newYard(1000), core: &core{known: map[string]Subscriber{}}, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}
+	h := &house{yard: newYard(1000), core: &core{known: map[string]Subscriber{}}, clock: clock.At(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))}
 	h.Store = &Store{
 		DB: d, Jobs: q, Events: events, Accounts: accounts,
-		Callbacks: callback.New(d, callback.Options{Signing: accounts.Signing, Now: h.clock}),
+		Callbacks: callback.New(d, callback.Options{Signing: accounts.Signing, Now: h.clock.Now}),
 		Preparer:  h.yard, Network: h.core, ProfileType: "test", Requester: "godwit", SMDPAddress: "default.example.com",
-		Now: h.clock,
+		Now: h.clock.Now,
 	}
 	h.Register()
 	return h
-}
-
-func (h *house) clock() time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.now = h.now.Add(time.Microsecond) // no two moments are the same
-	return h.now
-}
-
-// pass lets time pass.
-func (h *house) pass(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.now = h.now.Add(d)
 }
 
 // account makes a customer.
@@ -341,7 +327,7 @@ func run(t *testing.T, h *house, done func() bool) {
 func (h *house) report(p Profile, point rsp.NotificationPoint, failure *rsp.Failure) rsp.ProgressInfo {
 	r := rsp.ProgressInfo{
 		Header: rsp.RequestHeader{Requester: "smdp", Call: fmt.Sprint(point)}, EID: "89049032123451234512345678901235", ICCID: p.ICCID,
-		Point: point, Status: rsp.Succeeded.Execution, Timestamp: rsp.Timestamp{Time: h.clock()},
+		Point: point, Status: rsp.Succeeded.Execution, Timestamp: rsp.Timestamp{Time: h.clock.Now()},
 	}
 	if failure != nil {
 		r.Status = failure.Header().Execution

@@ -36,8 +36,8 @@ func TestReservationMachine(t *testing.T) {
 func reservationMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 	h := newHouse(t, d)
 	ctx := context.Background()
-	h.now = h.now.Add(time.Duration(nextCase.Add(1)) * 24 * time.Hour) // leases of earlier cases have lapsed
-	h.yard.made = int(nextCase.Load()) * 100_000                       // and their profiles are others
+	h.clock.Forward(time.Duration(nextCase.Add(1)) * 24 * time.Hour) // leases of earlier cases have lapsed
+	h.yard.made = int(nextCase.Load()) * 100_000                     // and their profiles are others
 	h.yard.stock = rapid.IntRange(0, 6).Draw(rt, "stock")
 	ac := h.account(t, "")
 	var all []Profile
@@ -86,12 +86,12 @@ func reservationMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 		"two at a time": func(*rapid.T) {
 			batch, _, err := h.claim(ctx, jobs.Hand{})
 			check(err)
-			h.pass(2 * reserveLease) // the first is so slow that the second takes over
+			h.clock.Forward(2 * reserveLease) // the first is so slow that the second takes over
 			_ = h.reserve(ctx, jobs.Hand{})
 			_ = h.prepare(ctx, batch)
 		},
 		"time passes": func(rt *rapid.T) {
-			h.pass(rapid.SampledFrom([]time.Duration{time.Second, 2 * reserveLease}).Draw(rt, "time"))
+			h.clock.Forward(rapid.SampledFrom([]time.Duration{time.Second, 2 * reserveLease}).Draw(rt, "time"))
 		},
 		"the SM-DP+ changes its mood": func(rt *rapid.T) {
 			function := rapid.SampledFrom([]string{"downloadOrder", "confirmOrder", "releaseProfile"}).Draw(rt, "function")
@@ -140,7 +140,7 @@ func reservationMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 		clear(y.refuse)
 		clear(y.silence)
 	})
-	h.pass(2 * reserveLease)
+	h.clock.Forward(2 * reserveLease)
 	check(h.reserve(ctx, jobs.Hand{}))
 	for _, p := range all {
 		p = h.profile(t, p)
@@ -203,7 +203,7 @@ func TestSimMachine(t *testing.T) {
 func simMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 	h := newHouse(t, d)
 	ctx := context.Background()
-	h.now = h.now.Add(time.Duration(nextCase.Add(1)) * 24 * time.Hour)
+	h.clock.Forward(time.Duration(nextCase.Add(1)) * 24 * time.Hour)
 	h.yard.made = int(nextCase.Load()) * 100_000
 	ac := h.account(t, "")
 	networks := h.Catalogue.Networks(NetworkFilter{}, Page{Limit: 5}).Items
@@ -250,7 +250,7 @@ func simMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 		"carry out":  func(*rapid.T) { check(h.carryOut(ctx, jobs.Hand{})) },
 		"die":        func(*rapid.T) { _, _, err := h.claimChanges(ctx, jobs.Hand{Job: 1}); check(err) },
 		"come again": func(*rapid.T) { check(h.carryOut(ctx, jobs.Hand{Job: 1, Again: true})) },
-		"time":       func(*rapid.T) { h.pass(2 * changeLease) },
+		"time":       func(*rapid.T) { h.clock.Forward(2 * changeLease) },
 		"a bad mood": func(rt *rapid.T) {
 			h.core.set(func(c *core) { c.refuses, c.silent = rapid.Bool().Draw(rt, "refuses"), rapid.Bool().Draw(rt, "silent") })
 		},
@@ -272,7 +272,7 @@ func simMachine(t *testing.T, rt *rapid.T, d *db.DB) {
 	})
 	h.core.set(func(c *core) { c.refuses, c.silent = false, false })
 	for range 3 {
-		h.pass(2 * changeLease)
+		h.clock.Forward(2 * changeLease)
 		check(h.carryOut(ctx, jobs.Hand{}))
 	}
 	for _, sid := range sims {

@@ -296,7 +296,7 @@ func TestProgressBeforeTheAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.yard.set(func(y *yard) { clear(y.silence) })
-		h.pass(reserveLease)
+		h.clock.Forward(reserveLease)
 		if err := h.reserve(t.Context(), jobs.Hand{}); err != nil {
 			t.Fatal(err)
 		}
@@ -324,7 +324,7 @@ func TestUnreachableSMDP(t *testing.T) {
 			if p = h.profile(t, p); p.Status != ProfileReserving {
 				t.Fatalf("it is %s after silence", p.Status)
 			}
-			h.pass(reservePatience/2 + time.Minute)
+			h.clock.Forward(reservePatience/2 + time.Minute)
 		}
 		if err := h.reserve(t.Context(), jobs.Hand{}); err == nil {
 			t.Fatal("silence was taken for an answer")
@@ -348,7 +348,7 @@ func TestLostOrderGoesBack(t *testing.T) {
 			if err := h.reserve(t.Context(), jobs.Hand{}); err == nil {
 				t.Fatal("silence was taken for an answer")
 			}
-			h.pass(reservePatience + time.Minute)
+			h.clock.Forward(reservePatience + time.Minute)
 		}
 		if s := h.yard.state(firstICCID); s != "ordered" {
 			t.Fatalf("the profile is %s", s)

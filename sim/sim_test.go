@@ -325,7 +325,7 @@ func TestCoreNetworkRefuses(t *testing.T) {
 					if err := h.carryOut(t.Context(), jobs.Hand{}); err != nil {
 						t.Fatal(err)
 					}
-					h.pass(time.Minute)
+					h.clock.Forward(time.Minute)
 				}
 				end := h.sim(t, ac, one.SID)
 				if end.Status != Active || end.Fleet != first.SID {

@@ -433,7 +433,7 @@ func TestProgressToOperator(t *testing.T) {
 		}))
 		defer system.Close()
 		w := newWorld(t, d)
-		w.clock.stop() // an operator rests for a second only
+		w.clock.Stop() // an operator rests for a second only
 		a, _ := w.operator(Operator{Name: "A", Requester: "op-a", Progress: system.URL})
 		w.stock("minimal-usim", 1)
 		c := w.chip()
@@ -457,9 +457,9 @@ func TestProgressToOperator(t *testing.T) {
 		if len(heard) != 0 {
 			t.Fatalf("%d reports came while the operator rested", len(heard))
 		}
-		w.clock.forward(10 * time.Second)
+		w.clock.Forward(10 * time.Second)
 		drain()
-		w.clock.forward(10 * time.Second)
+		w.clock.Forward(10 * time.Second)
 		drain()
 		mu.Lock()
 		defer mu.Unlock()

@@ -28,7 +28,7 @@ func TestChangeOperator(t *testing.T) {
 		}))
 		defer system.Close()
 		w := newWorld(t, d)
-		elsewhere, err := Open(t.Context(), d, Config{Addresses: []string{address}, Now: w.clock.now})
+		elsewhere, err := Open(t.Context(), d, Config{Addresses: []string{address}, Now: w.clock.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestChangeOperator(t *testing.T) {
 		if err := elsewhere.ChangeOperator(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		w.clock.forward(hearsFor)
+		w.clock.Forward(hearsFor)
 		deliver()
 		mu.Lock()
 		if len(heard) != 1 || heard[0].Point != rsp.PointDownload {

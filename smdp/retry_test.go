@@ -248,9 +248,9 @@ func TestGetBoundProfilePackage(t *testing.T) {
 		t.Run("expired between the calls", func(t *testing.T) {
 			w.t = t
 			c, o := w.chip(), w.order(wish{})
-			w.clock.forward(55 * time.Minute)
+			w.clock.Forward(55 * time.Minute)
 			s := w.offeredTo(c, o)
-			w.clock.forward(10 * time.Minute)
+			w.clock.Forward(10 * time.Minute)
 			_, header := s.download("")
 			wantCode(t, header, "8.8.5/4.10")
 			w.wantState(o.iccid, Failed)

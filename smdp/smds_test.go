@@ -193,7 +193,7 @@ func TestSMDS(t *testing.T) {
 			if len(ds.list()) != 1 {
 				t.Fatalf("events %v, want the one registered", ds.list())
 			}
-			w.clock.forward(undoAfter + time.Second)
+			w.clock.Forward(undoAfter + time.Second)
 			drain()
 			if len(ds.list()) != 0 {
 				t.Errorf("events are left: %v", ds.list())

@@ -173,7 +173,7 @@ func TestImportCSV(t *testing.T) {
 			if _, err := w.server.ImportCSV(ctx, strings.NewReader(b.String()), ImportOptions{Type: "minimal-usim"}); err == nil {
 				t.Error("two loads of the same numbers at once")
 			}
-			w.clock.forward(time.Minute)
+			w.clock.Forward(time.Minute)
 			n, err := w.server.ImportCSV(ctx, strings.NewReader(b.String()), ImportOptions{Type: "minimal-usim"})
 			if err != nil || n != 3000 {
 				t.Fatalf("%d profiles, %v", n, err)

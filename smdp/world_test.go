@@ -17,6 +17,7 @@ import (
 	"godwit/db"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/internal/clock"
 	"godwit/pki"
 	"godwit/rsp"
 	"godwit/saip"
@@ -34,7 +35,7 @@ type world struct {
 	client   *http.Client
 	cis      map[pki.Curve]*pki.Issuer
 	eums     map[pki.Curve]*pki.Issuer
-	clock    *clock
+	clock    *clock.Clock
 	asn1     bool      // ES9+ in the ASN.1 binding
 	curve    pki.Curve // of chips
 
@@ -42,35 +43,6 @@ type world struct {
 	progress []rsp.ProgressInfo
 	chips    int
 	calls    int
-}
-
-// A clock that a test turns forward.
-type clock struct {
-	mu    sync.Mutex
-	ahead time.Duration
-	still time.Time // when it was stopped
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.still.IsZero() {
-		return c.still.Add(c.ahead)
-	}
-	return time.Now().Add(c.ahead)
-}
-
-// stop has no time pass but what the test turns the clock forward.
-func (c *clock) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.still = time.Now()
-}
-
-func (c *clock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ahead += d
 }
 
 // authorities are made once: keys and certificates of both curves.
@@ -110,11 +82,11 @@ var identities = sync.OnceValue(func() []*pki.Identity {
 // newWorld opens an SM-DP+ on d. change may alter the configuration.
 func newWorld(t *testing.T, d *db.DB, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, db: d, clock: &clock{}, curve: pki.P256, cis: map[pki.Curve]*pki.Issuer{}, eums: map[pki.Curve]*pki.Issuer{}}
+	w := &world{t: t, db: d, clock: &clock.Clock{}, curve: pki.P256, cis: map[pki.Curve]*pki.Issuer{}, eums: map[pki.Curve]*pki.Issuer{}}
 	for curve, pair := range authorities() {
 		w.cis[curve], w.eums[curve] = pair[0], pair[1]
 	}
-	config := Config{Addresses: []string{address}, Now: w.clock.now, Progress: func(_ context.Context, infos []rsp.ProgressInfo) error {
+	config := Config{Addresses: []string{address}, Now: w.clock.Now, Progress: func(_ context.Context, infos []rsp.ProgressInfo) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.progress = append(w.progress, infos...)

@@ -44,8 +44,8 @@ func TestHolder(t *testing.T) {
 		const seed = 1
 		r := rand.New(rand.NewPCG(seed, 0))
 		for step := range 200 {
-			h.pass(time.Duration(1+r.IntN(90)) * time.Minute)
-			at := h.clock()
+			h.clock.Forward(time.Duration(1+r.IntN(90)) * time.Minute)
+			at := h.clock.Now()
 			n := r.IntN(9)
 			key := sessionKey{fmt.Sprint("gw", n%2), fmt.Sprint("s", n)}
 			s := sessions[key]
@@ -99,7 +99,7 @@ func TestHolder(t *testing.T) {
 			}
 		}
 		// What is forgotten has no addresses either.
-		h.pass(remember + time.Hour)
+		h.clock.Forward(remember + time.Hour)
 		if _, err := h.forgetSessions(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"godwit/event"
 	"godwit/fault"
 	"godwit/ident"
+	"godwit/internal/clock"
 	"godwit/jobs"
 	"godwit/sim"
 )
@@ -57,8 +58,7 @@ type house struct {
 	account string
 	sims    int
 
-	mu  sync.Mutex
-	now time.Time
+	clock *clock.Clock
 }
 
 func newHouse(t testing.TB, d *db.DB) *house {
@@ -67,11 +67,11 @@ func newHouse(t testing.TB, d *db.DB) *house {
 	check(t, err)
 	events := event.New(d)
 	accounts := account.New(d, events)
-	h := &house{core: &core{known: map[string]sim.Subscriber{}}, stock: directory{}, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}
-	callbacks := callback.New(d, callback.Options{Signing: accounts.Signing, Now: h.clock})
-	sims := &sim.Store{DB: d, Jobs: q, Events: events, Accounts: accounts, Callbacks: callbacks, Network: h.core, Now: h.clock}
+	h := &house{core: &core{known: map[string]sim.Subscriber{}}, stock: directory{}, clock: clock.At(time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))}
+	callbacks := callback.New(d, callback.Options{Signing: accounts.Signing, Now: h.clock.Now})
+	sims := &sim.Store{DB: d, Jobs: q, Events: events, Accounts: accounts, Callbacks: callbacks, Network: h.core, Now: h.clock.Now}
 	sims.Register()
-	h.Store = &Store{DB: d, Jobs: q, Events: events, Callbacks: callbacks, Sims: sims, Stock: h.stock, Now: h.clock}
+	h.Store = &Store{DB: d, Jobs: q, Events: events, Callbacks: callbacks, Sims: sims, Stock: h.stock, Now: h.clock.Now}
 	h.Register()
 	check(t, d.Write(t.Context(), func(tx *db.Tx) error {
 		a, _, err := accounts.Create(t.Context(), tx, "", "a customer")
@@ -86,20 +86,6 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (h *house) clock() time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.now = h.now.Add(time.Microsecond) // no two moments are the same
-	return h.now
-}
-
-// pass lets time pass.
-func (h *house) pass(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.now = h.now.Add(d)
 }
 
 // fleet makes a Fleet with a data limit in megabytes.
@@ -119,7 +105,7 @@ func (h *house) sim(t testing.TB, fleet sim.Fleet, status sim.Status) sim.Sim {
 	iccid, err := ident.NewICCID(fmt.Sprintf("8988307%012d", h.sims))
 	check(t, err)
 	sid := account.NewSID(sim.SimPrefix)
-	now := h.clock().UnixMicro()
+	now := h.clock.Now().UnixMicro()
 	check(t, h.DB.Write(t.Context(), func(tx *db.Tx) error {
 		_, err := tx.ExecContext(t.Context(), `insert into sim (sid, account_sid, iccid, status, fleet_sid, created_at, updated_at)
 			values ($1, $2, $3, 'new', $4, $5, $5)`, sid, h.account, string(iccid), fleet.SID, now)
@@ -180,7 +166,7 @@ func await(t testing.TB, what string, done func() bool) {
 // use counts data of a Sim now.
 func (h *house) use(t testing.TB, one sim.Sim, up, down int64) {
 	t.Helper()
-	h.useAt(t, one, h.clock(), up, down)
+	h.useAt(t, one, h.clock.Now(), up, down)
 }
 
 func (h *house) useAt(t testing.TB, one sim.Sim, at time.Time, up, down int64) {

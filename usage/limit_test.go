@@ -66,7 +66,7 @@ func TestDataLimit(t *testing.T) {
 		on(false)
 
 		// In the next period the counter begins anew.
-		h.pass(32 * 24 * time.Hour)
+		h.clock.Forward(32 * 24 * time.Hour)
 		check(t, h.Sweep(t.Context()))
 		on(true)
 		h.use(t, one, 5*Megabyte, 0)
@@ -105,7 +105,7 @@ func TestDataLimit(t *testing.T) {
 func TestPeriods(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHouse(t, d)
-		h.now = time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC)
+		h.clock.Set(time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC))
 		h.run(t)
 		one := h.sim(t, h.fleet(t, 10), "")
 		if got := h.periods(t, one.SID); len(got) != 0 {
@@ -126,14 +126,14 @@ func TestPeriods(t *testing.T) {
 		h.become(t, one.SID, sim.Active)
 		expect("active 0131-0228")
 		h.become(t, one.SID, sim.Inactive)
-		h.pass(20 * 24 * time.Hour) // February 20
+		h.clock.Forward(20 * 24 * time.Hour) // February 20
 		h.become(t, one.SID, sim.Active)
 		expect("active 0131-0228")
-		h.pass(50 * 24 * time.Hour) // April 11
+		h.clock.Forward(50 * 24 * time.Hour) // April 11
 		check(t, h.Sweep(t.Context()))
 		expect("active 0331-0430", "active 0228-0331", "active 0131-0228")
 		h.become(t, one.SID, sim.Inactive)
-		h.pass(60 * 24 * time.Hour) // June 10
+		h.clock.Forward(60 * 24 * time.Hour) // June 10
 		check(t, h.Sweep(t.Context()))
 		expect("active 0331-0430", "active 0228-0331", "active 0131-0228")
 		h.become(t, one.SID, sim.Active)
@@ -178,10 +178,10 @@ func TestReadyToActive(t *testing.T) {
 		if got := strings.Join(types, " "); got != "active ready" {
 			t.Errorf("periods %s", got)
 		}
-		h.pass(89 * 24 * time.Hour)
+		h.clock.Forward(89 * 24 * time.Hour)
 		check(t, h.Sweep(t.Context()))
 		is(byTime, sim.Ready)
-		h.pass(4 * 24 * time.Hour)
+		h.clock.Forward(4 * 24 * time.Hour)
 		check(t, h.Sweep(t.Context()))
 		is(byTime, sim.Active)
 	})

@@ -42,7 +42,7 @@ func TestMove(t *testing.T) {
 		}
 		h.Sims.MoveInactive = true
 		check(t, move())
-		h.pass(24*time.Hour + 10*time.Minute)
+		h.clock.Forward(24*time.Hour + 10*time.Minute)
 
 		h.account = sub
 		fleet := h.fleet(t, 10)
@@ -78,7 +78,7 @@ func TestMove(t *testing.T) {
 
 		// The month after is the subaccount's alone, and its data is on again.
 		h.account = sub
-		h.pass(31 * 24 * time.Hour)
+		h.clock.Forward(31 * 24 * time.Hour)
 		check(t, h.Sweep(t.Context()))
 		await(t, "data that is on", func() bool { return h.core.data(one.SID) })
 		if next := h.periods(t, one.SID); len(next) != 2 || !next[0].Start.Equal(first.End) || next[0].Used != 0 {

@@ -89,7 +89,7 @@ func TestRADIUS(t *testing.T) {
 		check(t, err)
 		to := h.listen(t, Client{netip.MustParsePrefix("127.0.0.0/8"), db.Secret("of the whole network")}, right)
 
-		at := h.clock().Add(-30 * time.Minute)
+		at := h.clock.Now().Add(-30 * time.Minute)
 		start := packet(rfc2866.AcctStatusType_Value_Start, "a1", imsi, at, 0, 0, 0)
 		first := packet(rfc2866.AcctStatusType_Value_InterimUpdate, "a1", imsi, at.Add(5*time.Minute), 300, 1000, 2000)
 		second := packet(rfc2866.AcctStatusType_Value_InterimUpdate, "a1", imsi, at.Add(10*time.Minute), 600, 5<<32, 3000)
@@ -170,7 +170,7 @@ func TestBrokenPort(t *testing.T) {
 	h := newHouse(t, dbtest.SQLite(t))
 	client, err := ParseClient("127.0.0.1=" + secret)
 	check(t, err)
-	octets, err := packet(rfc2866.AcctStatusType_Value_Stop, "a1", "001010000000009", h.clock(), 900, 9, 9).Encode()
+	octets, err := packet(rfc2866.AcctStatusType_Value_Stop, "a1", "001010000000009", h.clock.Now(), 900, 9, 9).Encode()
 	check(t, err)
 	conn := &breaking{octets: octets, closed: make(chan struct{})}
 	ended := make(chan error, 1)
@@ -184,7 +184,7 @@ func TestBrokenPort(t *testing.T) {
 		case <-returned:
 		case <-conn.closed:
 		}
-		return h.clock()
+		return h.clock.Now()
 	}
 	conn.until = reading
 	l := &Listener{Store: store, Clients: []Client{client}}
@@ -305,7 +305,7 @@ func TestFlood(t *testing.T) {
 	l.waiting <- waitingReport{}
 	l.restarting <- struct{}{}
 	for _, kind := range []rfc2866.AcctStatusType{rfc2866.AcctStatusType_Value_InterimUpdate, rfc2866.AcctStatusType_Value_AccountingOn} {
-		p := packet(kind, "a", "999700000000001", h.now, 1, 2, 3)
+		p := packet(kind, "a", "999700000000001", h.clock.Now(), 1, 2, 3)
 		l.ServeRADIUS(noAnswer{t}, &radius.Request{RemoteAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5}, Packet: p})
 	}
 	if len(l.waiting) != 1 || len(l.restarting) != 1 {

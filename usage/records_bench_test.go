@@ -39,7 +39,7 @@ func benchmarkRecords(b *testing.B, d *db.DB) {
 	}
 	b.Logf("%d Sims: %d rows by the hour, %d by the day, written in %.0f s", sims, hours, days, time.Since(began).Seconds())
 
-	end := h.now.Truncate(24 * time.Hour)
+	end := h.clock.Now().Truncate(24 * time.Hour)
 	german := sim.NetworkFilter{Country: "DE"}
 	network := h.Sims.Catalogue.Networks(german, sim.Page{Limit: 1}).Items[0].SID
 	for _, granularity := range []Granularity{Whole, Daily, Hourly} {
@@ -90,7 +90,7 @@ func benchmarkRecords(b *testing.B, d *db.DB) {
 // twelve places. Rows are written in the order of time, as in life. The sums by
 // day and of the account are those that count would have written.
 func (h *house) furnish(b *testing.B, fleet sim.Fleet, sims int) (hours, days int64) {
-	now := h.now.Truncate(24 * time.Hour)
+	now := h.clock.Now().Truncate(24 * time.Hour)
 	today, first := now.Unix()/day, months(now, -monthsKept).Unix()/day
 	check(b, h.DB.Write(b.Context(), func(tx *db.Tx) error {
 		write := func(text string, args ...any) {

@@ -110,7 +110,7 @@ func TestRecordAlgebra(t *testing.T) {
 			var up, down int64
 			base := nextCase.Add(1)
 			for i := range rapid.IntRange(1, 3).Draw(rt, "sessions") {
-				s := drawStory(rt, fmt.Sprint("s", base, "-", i), h.now.Add(-3*time.Hour))
+				s := drawStory(rt, fmt.Sprint("s", base, "-", i), h.clock.Now().Add(-3*time.Hour))
 				up, down = up+s.up, down+s.down
 				all = append(all, s.reports...)
 				if !s.reports[len(s.reports)-1].Wide {
@@ -144,7 +144,7 @@ func TestSessionNameUsedAgain(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		h := newHouse(t, d)
 		one := h.sim(t, h.fleet(t, 1000), "")
-		at := h.now.Add(-2 * time.Hour)
+		at := h.clock.Now().Add(-2 * time.Hour)
 		report := func(kind Kind, minutes int, up int64) Report {
 			return Report{
 				NAS: "gw", Session: "1", Kind: kind, Subscriber: Subscriber{MSISDN: "499100000001"},
@@ -192,7 +192,7 @@ func TestReporterBegunAnew(t *testing.T) {
 			dbtest.Each(t, func(t *testing.T, d *db.DB) {
 				h := newHouse(t, d)
 				one := h.sim(t, h.fleet(t, 1000), "")
-				begin := h.now.Add(-2 * time.Hour)
+				begin := h.clock.Now().Add(-2 * time.Hour)
 				for _, r := range tt.told {
 					at := begin.Add(time.Duration(r[1]) * time.Minute)
 					if Kind(r[0]) == on {

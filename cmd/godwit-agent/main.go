@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"godwit/agent"
+	"godwit/cmd/commandline"
 )
 
 // version is set by the linker in releases.
@@ -21,7 +22,7 @@ var version = "dev"
 
 type commands struct {
 	Config  kong.ConfigFlag  `help:"JSON file with flag values." type:"existingfile" placeholder:"FILE"`
-	Version kong.VersionFlag `help:"Print the version."`
+	Version kong.VersionFlag `help:"Print the version." env:"-"`
 	agent.Command
 }
 
@@ -33,19 +34,11 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // a second signal kills
 
 	var cli commands
-	parser, err := kong.New(&cli,
-		kong.Name("godwit-agent"),
+	kctx := commandline.Parse("godwit-agent", &cli, args, os.Stderr,
 		kong.Description("The IPA of a Godwit server on a device: polls its eIM, drives the eUICC, downloads profiles, reports."),
-		kong.DefaultEnvars("GODWIT"),
-		kong.Configuration(kong.JSON),
 		kong.Vars{"version": "godwit-agent " + version},
-		kong.UsageOnError(),
 	)
-	if err == nil {
-		_, err = parser.Parse(args)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "godwit-agent:", err)
+	if kctx == nil {
 		return 2
 	}
 	agent.Version = version

@@ -211,8 +211,20 @@ func (e enrolled) Put(ctx context.Context, tx *db.Tx, by agentapi.By, id string,
 	return err
 }
 
-func (e enrolled) SignsItself(ctx context.Context, q db.Query, eid ident.EID) (bool, error) {
-	return e.a.eim.SignsItself(ctx, q, eid)
+func (e enrolled) Chips(ctx context.Context, q db.Query, id string) ([]ident.EID, error) {
+	return device.EIDs(ctx, q, device.ID(id))
+}
+
+func (e enrolled) Known(ctx context.Context, q db.Query, account string, eid ident.EID) (agentapi.Known, error) {
+	one, err := e.a.devices.FindESIM(ctx, q, account, eid)
+	if fault.Is(err, fault.NotFound) {
+		return agentapi.Known{}, nil
+	}
+	if err != nil {
+		return agentapi.Known{}, err
+	}
+	itself, err := e.a.eim.SignsItself(ctx, q, eid)
+	return agentapi.Known{Device: string(one.Device), Kind: one.Kind, SignsItself: itself}, err
 }
 
 func (e enrolled) Facts(ctx context.Context, tx *db.Tx, id string, f agentapi.Facts) error {

@@ -43,7 +43,7 @@ func newSite(t *testing.T, args ...string) *site {
 	var cli struct {
 		Serve serveCommand `cmd:""`
 	}
-	parser, err := kong.New(&cli)
+	parser, err := kong.New(&cli, words)
 	if err != nil {
 		t.Fatal(err)
 	}

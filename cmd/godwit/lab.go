@@ -28,7 +28,7 @@ type labCommand struct {
 // labFlags say what lives in a lab.
 type labFlags struct {
 	Faults   string        `help:"Share of requests, sessions, packages, profiles and devices that a fault strikes, as 5%." default:"0" placeholder:"SHARE"`
-	Fault    []string      `help:"Share of one kind, as power-cut=1%; repeat it for several. they are lost-request, lost-answer, slow-link, lost-notification, refused-package, power-cut, crash, offline, no-coverage, full-memory, wrong-signature and foreign-ci." placeholder:"KIND=SHARE"`
+	Fault    []string      `help:"Share of one kind, as power-cut=1%; repeat it for several. Kinds: ${fault_kinds}." placeholder:"KIND=SHARE"`
 	Seed     uint64        `help:"Where the devices and their fate come from: the same seed gives the same." default:"1"`
 	Consumer string        `help:"Share of devices whose eUICC is one of SGP.22, with an agent that does the rest." default:"0" placeholder:"SHARE"`
 	Indirect bool          `help:"Have the devices download profiles through the eIM."`

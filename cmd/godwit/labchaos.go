@@ -140,7 +140,9 @@ func printVerdict(f *lab.Figures) {
 			fmt.Fprintf(stdout, "  %-28s %7d\n", name, counts[name])
 		}
 	}
-	fmt.Fprintf(stdout, "reasons of those that failed: %v\n", f.Reasons)
+	for _, why := range sortedKeys(f.Reasons) {
+		fmt.Fprintf(stdout, "  failed: %-20s %7d\n", why, f.Reasons[why])
+	}
 	fmt.Fprintf(stdout, "%d profiles were installed on chips, %d records compared, settled after %.0f s\n\n", f.Installed, f.Profiles, f.Settled)
 	if f.Waiting > 0 {
 		fmt.Fprintf(stdout, "%d operations and transactions wait for the server's time limit, on devices that cannot be believed\n", f.Waiting)

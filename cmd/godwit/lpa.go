@@ -40,7 +40,7 @@ type lpaCommand struct {
 
 // lpaFlags say which eUICC, and how servers are reached.
 type lpaFlags struct {
-	EUICC   string        `name:"euicc" required:"" type:"existingdir" help:"Directory of the software eUICC." placeholder:"DIR"`
+	EUICC   string        `name:"euicc" required:"" type:"path" help:"Directory of the software eUICC." placeholder:"DIR"`
 	JSON    bool          `name:"json" help:"Print JSON."`
 	CI      []string      `name:"ci" type:"existingfile" help:"Further CI certificates whose TLS servers are accepted." placeholder:"FILE"`
 	TLSCA   []string      `name:"tls-ca" type:"existingfile" help:"Ordinary authorities that are accepted for TLS besides, for laboratories with a proxy." placeholder:"FILE"`

@@ -14,6 +14,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"godwit/agent"
+	"godwit/cmd/commandline"
+	"godwit/lab"
 )
 
 // version is set by the linker in releases.
@@ -54,6 +56,9 @@ func (versionCommand) Run() error {
 	return nil
 }
 
+// words stand in help texts under their names.
+var words = kong.Vars{"fault_kinds": lab.KindNames()}
+
 // Exit codes: done, refused or failed, wrong use.
 const (
 	exitFailed = 1
@@ -70,24 +75,15 @@ func run(args []string) int {
 
 	agent.Version = version
 	var cli commands
-	parser, err := kong.New(&cli,
-		kong.Name("godwit"),
-		kong.Description("An open eSIM platform: Super SIM API, SM-DP+, software eUICC and LPA in one binary."),
-		kong.DefaultEnvars("GODWIT"),
-		kong.Configuration(kong.JSON),
+	kctx := commandline.Parse("godwit", &cli, args, os.Stderr,
+		kong.Description("An open eSIM platform: the Super SIM API with an SM-DP+, the Remote Manager API with an eIM, and a software eUICC, an LPA, an agent and virtual devices to try them with."),
+		words,
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.UsageOnError(),
 	)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "godwit:", err)
+	if kctx == nil {
 		return exitUsage
 	}
-	kctx, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "godwit:", err)
-		return exitUsage
-	}
-	err = kctx.Run()
+	err := kctx.Run()
 	if err == nil {
 		err = stdout.failure()
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"godwit/fault"
 	"godwit/smdp"
 )
 
@@ -156,7 +157,11 @@ func (c operatorRemoveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.RemoveOperator(ctx, o.ID, c.Force); err != nil {
+	err = s.RemoveOperator(ctx, o.ID, c.Force)
+	if f, ok := fault.As(err); ok && f.Kind == fault.Conflict {
+		return fmt.Errorf("%w; --force removes it all the same", err)
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "operator %s (%s) is removed\n", o.Name, o.ID)

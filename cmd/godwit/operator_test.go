@@ -36,7 +36,7 @@ func TestOperatorCommands(t *testing.T) {
 	if list := godwit(t, "operator", "list", "--data", data); !bytes.Contains(list, []byte("Example Mobile")) || !bytes.Contains(list, []byte("name op.example.com, orders *")) {
 		t.Errorf("operators:\n%s", list)
 	}
-	refused("1 orders under way", "operator", "remove", "--data", data, "example-1")
+	refused("1 orders under way and 0 profiles of its own in stock; --force", "operator", "remove", "--data", data, "example-1")
 	godwit(t, "operator", "remove", "--data", data, "example-1", "--force")
 	refused("403", order...)
 	refused("no operator", "operator", "change", "--data", data, "example-1", "--name", "x")

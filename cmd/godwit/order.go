@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -99,6 +100,9 @@ type orderDownloadCommand struct {
 func (c orderDownloadCommand) Validate() error {
 	if c.Count < 1 || c.Count > 1 && c.ICCID != "" {
 		return fmt.Errorf("--count is 1 or more, and 1 with --iccid")
+	}
+	if c.ICCID == "" && c.Type == "" {
+		return errors.New("give --type, --iccid or both")
 	}
 	return c.es2Flags.Validate()
 }

@@ -224,6 +224,9 @@ func writeCredential(base string, c *pki.Credential) error {
 
 func writeNew(name string, content []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: take it away, or name another place with --out", name)
+	}
 	if err != nil {
 		return err
 	}

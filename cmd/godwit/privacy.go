@@ -15,9 +15,9 @@ import (
 
 // retentionFlags are the policy by which personal data goes.
 type retentionFlags struct {
-	RetentionMessages time.Duration `help:"Age at which the texts of SMS and IP commands go. They stay by default." placeholder:"2160h"`
-	RetentionEvidence time.Duration `help:"Age at which the details and evidence of events go, and callbacks that have ended. They stay by default." placeholder:"8760h"`
-	RetentionDevices  time.Duration `help:"Age at which the EIDs of installed profiles go, and the addresses of ended data sessions. They stay by default." placeholder:"8760h"`
+	RetentionMessages time.Duration `help:"Age at which the texts of SMS and IP commands go, as 2160h, which is 90 days. They stay by default." placeholder:"AGE"`
+	RetentionEvidence time.Duration `help:"Age at which the details and evidence of events go, and callbacks that have ended. They stay by default." placeholder:"AGE"`
+	RetentionDevices  time.Duration `help:"Age at which the EIDs of installed profiles go, and the addresses of ended data sessions. They stay by default." placeholder:"AGE"`
 }
 
 // policy reads the flags.
@@ -80,9 +80,9 @@ func showProof(proof privacy.Proof, asJSON bool, err error) error {
 
 type privacyExpireCommand struct {
 	dataFlags
-	Messages time.Duration `help:"Age at which the text of SMS and IP commands goes." placeholder:"2160h"`
-	Evidence time.Duration `help:"Age at which the details and evidence of events go, and callbacks that have ended." placeholder:"8760h"`
-	Devices  time.Duration `help:"Age at which the EIDs of installed profiles go, and the addresses of ended data sessions." placeholder:"8760h"`
+	Messages time.Duration `help:"Age at which the texts of SMS and IP commands go, as 2160h, which is 90 days." placeholder:"AGE"`
+	Evidence time.Duration `help:"Age at which the details and evidence of events go, and callbacks that have ended." placeholder:"AGE"`
+	Devices  time.Duration `help:"Age at which the EIDs of installed profiles go, and the addresses of ended data sessions." placeholder:"AGE"`
 	JSON     bool          `name:"json" help:"Print JSON."`
 }
 

@@ -32,7 +32,7 @@ type serveCommand struct {
 	ProfileType   string        `help:"Profile type of reservations." default:"lte-5g"`
 	OperatorCA    []string      `name:"operator-ca" type:"existingfile" help:"Certificates of the authorities that may vouch for operators by the name in their client certificates, PEM." placeholder:"FILE"`
 	OrderLifetime time.Duration `help:"How long after ConfirmOrder a profile may be downloaded, as 720h; without it orders do not expire." placeholder:"DURATION"`
-	RetryFailed   int           `name:"retry-failed-installations" help:"How often an order may be downloaded again after the eUICC has reported a failed installation." placeholder:"N"`
+	RetryFailed   int           `name:"retry-failed-installations" help:"How often an order may be downloaded again after the eUICC has reported a failed installation. Not at all by default." placeholder:"N"`
 	CallbackAllow []string      `help:"Private networks or hosts that callbacks may reach." placeholder:"CIDR|HOST[:PORT]"`
 	Narrow        bool          `name:"narrow-callbacks" help:"Call back about a reservation only when it becomes available or fails, not about download and installation."`
 	AccountRate   float64       `help:"Requests of one account in a second; more are answered 429. No bound by default." placeholder:"N"`

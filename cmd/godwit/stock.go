@@ -129,7 +129,7 @@ type stockAddTypeCommand struct {
 	Name       string          `help:"Profile name that users see."`
 	Icon       string          `type:"existingfile" help:"PNG or JPEG, 64 by 64 pixels, at most 1024 octets." placeholder:"FILE"`
 	Class      string          `enum:"operational,provisioning,test" default:"operational" help:"operational, provisioning or test."`
-	Owner      string          `help:"MCC/MNC of the profile owner; required with policy rules." placeholder:"001/01"`
+	Owner      string          `help:"MCC/MNC of the profile owner, as 001/01; required with policy rules." placeholder:"MCC/MNC"`
 	GID1       string          `name:"gid1" help:"Group identifier 1 of the owner, hexadecimal."`
 	GID2       string          `name:"gid2" help:"Group identifier 2 of the owner, hexadecimal."`
 	PPR        []string        `name:"ppr" help:"Policy rules: ppr1 (may not be disabled), ppr2 (may not be deleted)."`

@@ -33,7 +33,7 @@ func newYard(t *testing.T, args ...string) *yard {
 	data := filepath.Join(t.TempDir(), "data")
 	ports := freePorts(t, 2)
 	var cli commands
-	parser, err := kong.New(&cli)
+	parser, err := kong.New(&cli, words)
 	if err != nil {
 		t.Fatal(err)
 	}

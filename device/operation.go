@@ -66,7 +66,7 @@ func (s *Store) begin(ctx context.Context, tx *db.Tx, by By, order Order) (Opera
 	}
 	o := Operation{
 		ID: newUUID(), Account: by.Account, Work: order.Work, Status: OpStarting, Device: order.Device, EID: order.EID, Carrier: order.Carrier,
-		wanted: order.ICCID, Cause: order.cause, CauseID: order.causeID, Rollout: order.rollout, RetryOf: order.retryOf,
+		ICCID: order.ICCID, wanted: order.ICCID, Cause: order.cause, CauseID: order.causeID, Rollout: order.rollout, RetryOf: order.retryOf,
 		CreatedBy: by.User, Source: by.Source, MessageCode: CodeStarting, Message: text(CodeStarting, ""),
 	}
 	if err := order.check(); err != nil {
@@ -91,7 +91,7 @@ func (s *Store) begin(ctx context.Context, tx *db.Tx, by By, order Order) (Opera
 	created, err := s.insert(ctx, tx, "operation", `insert into esim_operation (id, account_sid, operation, status, device_id, eid, carrier, carrier_folded,
 		iccid, wanted_iccid, download_tx, enable_tx, job_id, cause, cause_id, rollout, retry_of, created_by, source, message_code, message,
 		step_deadline, deadline, updated_at, created_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, '', '', $10, $11, $12, $13, $14, $15, $16, $17, $18, 0, $19, $20, $21) on conflict do nothing`,
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, '', '', $10, $11, $12, $13, $14, $15, $16, $17, $18, 0, $19, $20, $21) on conflict do nothing`,
 		o.ID, o.Account, string(o.Work), string(o.Status), string(o.Device), string(o.EID), o.Carrier, name.Folded, string(o.wanted), o.JobID,
 		string(o.Cause), o.CauseID, o.Rollout, o.RetryOf, o.CreatedBy, o.Source, o.MessageCode, o.Message, o.deadline.UnixMicro(), now.UnixMicro())
 	if err != nil {

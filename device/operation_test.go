@@ -180,6 +180,22 @@ func TestCodesFailures(t *testing.T) {
 	})
 }
 
+// TestWantedProfileIsShown: an operation that finds nothing says all the same which
+// profile it was to find.
+func TestWantedProfileIsShown(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		h := newHouse(t, d)
+		id, eid := h.device(t, 1)
+		wanted := numberedICCID(t, 9)
+		for _, work := range Works {
+			o := h.begins(t, Order{Work: work, Device: id, EID: eid, ICCID: wanted})
+			if got := h.op(t, o.ID); o.Status != OpFailed || o.ICCID != wanted || got.ICCID != wanted {
+				t.Errorf("%s: %s, of profile %q, and %q when it is read", work, o.Status, o.ICCID, got.ICCID)
+			}
+		}
+	})
+}
+
 // givenUp begins a download whose device takes the task and then says nothing until
 // its time is up.
 func (h *house) givenUp(t *testing.T, id ID, eid ident.EID, iccid ident.ICCID) (Operation, Task) {

@@ -154,7 +154,7 @@ type Operation struct {
 	Device      ID
 	EID         ident.EID
 	Carrier     string
-	ICCID       ident.ICCID // once it is chosen
+	ICCID       ident.ICCID // the one asked for, or once it is chosen
 	DownloadTx  string
 	EnableTx    string
 	JobID       int64

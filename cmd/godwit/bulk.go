@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,6 +28,46 @@ type apiFlags struct {
 // An apiClient speaks the Super SIM API.
 type apiClient struct {
 	base, user, password string
+	// key goes with each POST, so that one whose answer was lost can be made again.
+	key string
+}
+
+// A noServerError is the error of a request where nobody listens.
+type noServerError struct {
+	base string
+	err  error
+}
+
+func (e *noServerError) Error() string {
+	return fmt.Sprintf("no server listens at %s, where one of this data directory was last: start it with `godwit serve`", e.base)
+}
+
+func (e *noServerError) Unwrap() error { return e.err }
+
+// away reports whether a request failed since the server was not there, or went
+// away in the middle of it.
+func away(err error) bool {
+	_, unasked := errors.AsType[*url.Error](err)
+	_, broken := errors.AsType[*net.OpError](err)
+	return unasked || broken || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// longestAway is how long a server may be away.
+const longestAway = 30 * time.Second
+
+// insist makes a request again, while the server is away, for [longestAway] at most.
+func (c *apiClient) insist(ctx context.Context, request func() error) error {
+	for since := time.Now(); ; {
+		err := request()
+		if !away(err) || ctx.Err() != nil || time.Since(since) > longestAway {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func (f apiFlags) client(ctx context.Context) (*apiClient, error) {
@@ -34,13 +75,13 @@ func (f apiFlags) client(ctx context.Context) (*apiClient, error) {
 		if f.AccountSID == "" || f.AuthToken == "" {
 			return nil, errors.New("--server needs credentials: set GODWIT_ACCOUNT_SID and GODWIT_AUTH_TOKEN")
 		}
-		return &apiClient{strings.TrimSuffix(f.Server, "/"), f.AccountSID, f.AuthToken}, nil
+		return &apiClient{base: strings.TrimSuffix(f.Server, "/"), user: f.AccountSID, password: f.AuthToken}, nil
 	}
 	found, err := f.credentials(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &apiClient{found.BaseURL, found.AccountSID, found.AuthToken}, nil
+	return &apiClient{base: found.BaseURL, user: found.AccountSID, password: found.AuthToken}, nil
 }
 
 // do makes one request and returns the answer's body, to be closed. A refusal is
@@ -54,9 +95,12 @@ func (c *apiClient) do(ctx context.Context, method, path, kind string, body io.R
 	if kind != "" {
 		request.Header.Set("Content-Type", kind)
 	}
+	if c.key != "" && method == http.MethodPost {
+		request.Header.Set("Idempotency-Key", c.key)
+	}
 	response, err := http.DefaultClient.Do(request)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("no server listens at %s, where one of this data directory was last: start it with `godwit serve`", c.base)
+		return nil, &noServerError{c.base, err}
 	}
 	if err != nil {
 		return nil, err
@@ -273,22 +317,16 @@ func (c orderBulkCommand) dryRun(ctx context.Context, client *apiClient, path, k
 func (c *apiClient) await(ctx context.Context, o *bulkOrder, progress func(bulkOrder)) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	away := 0
 	for !o.ended() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
-		err := c.read(ctx, http.MethodGet, ordersPath+"/"+o.SID, "", nil, o)
-		if _, gone := errors.AsType[*url.Error](err); gone && ctx.Err() == nil && away < 300 {
-			away++
-			continue
-		}
+		err := c.insist(ctx, func() error { return c.read(ctx, http.MethodGet, ordersPath+"/"+o.SID, "", nil, o) })
 		if err != nil {
 			return err
 		}
-		away = 0
 		progress(*o)
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -71,7 +72,8 @@ func (c labChaosCommand) Run(ctx context.Context) error {
 	return err
 }
 
-// order orders profiles that any eUICC may fetch, and returns their codes.
+// order orders profiles that any eUICC may fetch, and returns their codes. The
+// server may be killed meanwhile.
 func (c labChaosCommand) order(ctx context.Context) (codes []lab.Code, err error) {
 	client, err := apiFlags{dataFlags: c.dataFlags}.client(ctx)
 	if err != nil {
@@ -79,13 +81,26 @@ func (c labChaosCommand) order(ctx context.Context) (codes []lab.Code, err error
 	}
 	var o bulkOrder
 	form := url.Values{"Count": {strconv.Itoa(c.Codes)}, "ProfileType": {c.ProfileType}, "GenerateMatchingId": {"true"}}
-	if err := client.read(ctx, http.MethodPost, ordersPath, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), &o); err != nil {
+	client.key = rand.Text()
+	err = client.insist(ctx, func() error {
+		return client.read(ctx, http.MethodPost, ordersPath, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), &o)
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err := client.await(ctx, &o, func(bulkOrder) {}); err != nil {
 		return nil, err
 	}
-	answer, err := client.do(ctx, http.MethodGet, ordersPath+"/"+o.SID+"/Results.csv", "", nil)
+	err = client.insist(ctx, func() error {
+		codes, err = c.codes(ctx, client, o.SID)
+		return err
+	})
+	return codes, err
+}
+
+// codes reads the codes of an order.
+func (c labChaosCommand) codes(ctx context.Context, client *apiClient, sid string) (codes []lab.Code, err error) {
+	answer, err := client.do(ctx, http.MethodGet, ordersPath+"/"+sid+"/Results.csv", "", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -241,6 +241,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.runUsage(background) })
 	g.Go(func() error { return a.eim.Run(background) })
 	g.Go(func() error { return a.monitors.Run(background) })
+	g.Go(func() error { return a.db.WatchClock(background, nil) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

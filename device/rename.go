@@ -26,6 +26,10 @@ func (renameArgs) Kind() string { return "device.rename_carrier" }
 // indexes: the writer is held for some 20 ms.
 const renameChunk = 200
 
+// renamePages is how many of them one job renames: the queue takes up the next one
+// after a pause.
+const renamePages = 25
+
 // renameCarrier has everything with the carrier of a key renamed, a page of each
 // table now and the rest by and by.
 func (s *Store) renameCarrier(ctx context.Context, tx *db.Tx, account, key string) error {
@@ -41,24 +45,37 @@ func (s *Store) renameCarrier(ctx context.Context, tx *db.Tx, account, key strin
 	return s.Jobs.Add(ctx, tx, a)
 }
 
+// rename renames some pages, each in a transaction of its own; the last adds the
+// job that goes on.
 func (s *Store) rename(ctx context.Context, a renameArgs) error {
-	return s.DB.Write(ctx, func(tx *db.Tx) error {
-		next := a
-		last, n, err := renamePage(ctx, tx, a)
-		if err != nil {
+	for page := 1; ; page++ {
+		next, end := a, false
+		err := s.DB.Write(ctx, func(tx *db.Tx) error {
+			last, n, err := renamePage(ctx, tx, a)
+			if err != nil {
+				return err
+			}
+			next, end = a, false
+			next.Renamed += n
+			switch {
+			case last > 0:
+				next.After = last
+			case !a.Codes:
+				next.Codes, next.After = true, 0
+			default:
+				end = true
+				return s.record(ctx, tx, event.Event{Kind: "carrier.renamed", Subject: a.Key, Account: a.Account, Data: map[string]any{"records": next.Renamed}})
+			}
+			if page < renamePages {
+				return nil
+			}
+			return s.Jobs.Add(ctx, tx, next)
+		})
+		if err != nil || end || page == renamePages {
 			return err
 		}
-		next.Renamed += n
-		switch {
-		case last > 0:
-			next.After = last
-		case !a.Codes:
-			next.Codes, next.After = true, 0
-		default:
-			return s.record(ctx, tx, event.Event{Kind: "carrier.renamed", Subject: a.Key, Account: a.Account, Data: map[string]any{"records": next.Renamed}})
-		}
-		return s.Jobs.Add(ctx, tx, next)
-	})
+		a = next
+	}
 }
 
 // renamePage renames the next records. last is 0 when there are no more.

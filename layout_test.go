@@ -19,7 +19,7 @@ import (
 // floors are the packages of the module from the ground up. A package imports
 // only from floors below its own. docs/architecture.md says what each is for.
 var floors = [][]string{
-	{"tlv", "fault", "ident", "milenage", "printout"},
+	{"tlv", "fault", "ident", "milenage", "printout", "durable"},
 	{"pki", "saip", "db", "query"},
 	{"rsp", "explain", "jobs"},
 	{"iot"},
@@ -43,10 +43,10 @@ var beside = map[string][]string{
 	"euicc":  {"tlv", "ident", "pki", "saip", "milenage", "rsp", "iot", "explain"},
 	"bench":  {"ident", "pki", "rsp", "iot"},
 	"lpa":    {"tlv", "ident", "pki", "rsp", "explain"},
-	"ipa":    {"tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
+	"ipa":    {"durable", "tlv", "ident", "pki", "rsp", "iot", "lpa", "explain"},
 	"reader": {"euicc"},
 	"agent":  {"ident", "pki", "iot", "rsp", "lpa", "ipa", "reader", "explain"},
-	"lab":    {"ident", "pki", "rsp", "iot", "lpa", "ipa", "euicc", "explain"},
+	"lab":    {"durable", "ident", "pki", "rsp", "iot", "lpa", "ipa", "euicc", "explain"},
 }
 
 // quiet packages do no I/O: each is usable as a library in any program.

@@ -33,7 +33,10 @@ type Client struct {
 var Lifetimes = []time.Duration{time.Hour, 24 * time.Hour, 30 * 24 * time.Hour, 24 * 30 * 24 * time.Hour}
 
 // Products are what a client may be for.
-var Products = []string{"SuperSIM", "ProgrammableWireless"}
+var Products = []string{SuperSIM, "ProgrammableWireless"}
+
+// SuperSIM is the product that is served here.
+const SuperSIM = "SuperSIM"
 
 // CreateClient adds a client and returns it with its secret, which is shown this
 // once. Of c, the account, name, owner, products, lock and lifetime count. A recoverable

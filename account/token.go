@@ -193,11 +193,12 @@ func (s *Store) VerifyToken(ctx context.Context, text string) (Caller, error) {
 	}
 	seen := s.callers.version()
 	c := Caller{Client: known.client}
+	var products string
 	err := s.db.Read(ctx, func(q db.Query) error {
-		return q.QueryRowContext(ctx, `select a.sid from api_client c join account a on a.sid = c.account_sid
+		return q.QueryRowContext(ctx, `select a.sid, c.products from api_client c join account a on a.sid = c.account_sid
 			left join account p on p.sid = a.parent_sid
 			where c.id = $1 and a.status = 'active' and coalesce(p.status, 'active') = 'active'
-			and not exists (select 1 from token_revoked where id = $2)`, known.client, known.id).Scan(&c.Account)
+			and not exists (select 1 from token_revoked where id = $2)`, known.client, known.id).Scan(&c.Account, &products)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return Caller{}, errToken
@@ -205,6 +206,11 @@ func (s *Store) VerifyToken(ctx context.Context, text string) (Caller, error) {
 	if err != nil {
 		return Caller{}, fmt.Errorf("read the client of a token: %w", err)
 	}
+	var scopes []string
+	if err := json.Unmarshal([]byte(products), &scopes); err != nil {
+		return Caller{}, fmt.Errorf("read the products of client %s: %w", c.Client, err)
+	}
+	c.Other = !slices.Contains(scopes, SuperSIM)
 	s.bearers.put(id, known)
 	s.callers.put(seen, id, c, now)
 	return c, nil

@@ -40,9 +40,6 @@ func (r Role) Writes() bool { return r == Administrator || r == ReadWrite || r =
 // Manages reports whether a role may change users and the account.
 func (r Role) Manages() bool { return r == Administrator }
 
-// People reports whether a role is for people, and so may use the console.
-func (r Role) People() bool { return r == Administrator || r == ReadWrite || r == ReadOnly }
-
 // ParseRole reads the name of a role. Hyphens and underscores may stand for
 // blanks.
 func ParseRole(s string) (Role, error) {

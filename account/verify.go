@@ -19,6 +19,7 @@ type Caller struct {
 	Account string // whose resources the call is about
 	Key     string // SID of the API key that was used, empty for the auth token
 	Client  string // the API client whose access token was used, empty for the others
+	Other   bool   // the client is for other products than Super SIM
 	User    string // who logged in to the Remote Manager, empty elsewhere
 	Role    Role   // of the user
 

@@ -157,7 +157,7 @@ var koreSchemas = []Schema{
 		{"friendly_name", "text", false, ""},
 		{"status", "one of ACTIVE, PENDING, DEACTIVATED, SUSPENDED", false, ""},
 	}},
-	{Name: "kore_account_request", Fields: []Field{{"friendly_name", "name 255", false, ""}, {"description", "maybe text", false, "Taken and not kept."}}},
+	{Name: "kore_account_request", Open: true, Fields: []Field{{"friendly_name", "name 255", false, ""}, {"description", "maybe text", false, "Taken and not kept."}}},
 	{Name: "account_mappings", Fields: []Field{{"platforms", "list of object account_mapping", false, ""}}},
 	{Name: "account_mapping", Fields: []Field{
 		{"id", "text", false, "acct_…"},
@@ -172,6 +172,6 @@ var koreSchemas = []Schema{
 		{"status", "one of active, pending", false, "The active one signs."},
 		{"last_modified", "time", false, ""},
 	}},
-	{Name: "secret_request", Fields: []Field{{"Name", "name 255", false, ""}}},
-	{Name: "secret_update", Fields: []Field{{"Name", "maybe name 255", false, ""}, {"Status", "maybe one of active, pending", false, ""}}},
+	{Name: "secret_request", Open: true, Fields: []Field{{"Name", "name 255", false, ""}}},
+	{Name: "secret_update", Open: true, Fields: []Field{{"Name", "maybe name 255", false, ""}, {"Status", "maybe one of active, pending", false, ""}}},
 }

@@ -83,7 +83,7 @@ var profileOperations = []Operation{
 		Method: "GET", Path: "/v1/ESimProfiles", ID: "ListEsimProfile", Resource: "ESimProfiles", Summary: "Lists reservations, newest first",
 		Params: fields([]Field{
 			{"Eid", "text", false, "Only those for this eUICC."},
-			{"SimSid", "text", false, "Only the one of this Sim."},
+			{"SimSid", "text", false, "Only the one of this Sim, by its SID or unique name."},
 			{"Status", "one of new, reserving, available, downloaded, installed, failed", false, "Only those with this status."},
 		}, paging),
 		Answers: listed("esim_profile", "esim_profiles"),

@@ -82,6 +82,7 @@ type table struct {
 	raw   io.Reader
 	csv   *csv.Reader
 	place map[string]int // column → index
+	width int            // columns of the header, with those that have no name
 	kept  []string       // first record of a file without a header
 }
 
@@ -123,22 +124,29 @@ func (t *table) open() error {
 		return err
 	}
 	t.csv = csv.NewReader(io.MultiReader(strings.NewReader(line), t.raw))
-	t.csv.Comma = divider(line)
+	header := strings.TrimRight(line, "\r\n ")
+	t.csv.Comma = divider(header[strings.LastIndexByte(header, '\n')+1:])
 	t.csv.Comment = '#'
 	t.csv.FieldsPerRecord = -1
 	t.csv.TrimLeadingSpace = true
-	record, err := t.csv.Read()
-	if errors.Is(err, io.EOF) {
-		return fault.Field("File", "is empty: it needs at least one line")
-	}
-	if err != nil {
-		return t.trouble(err)
+	var record []string
+	for strings.TrimSpace(strings.Join(record, "")) == "" { // lines of blanks are passed over, here too
+		record, err = t.csv.Read()
+		if errors.Is(err, io.EOF) {
+			return fault.Field("File", "is empty: it needs at least one line")
+		}
+		if err != nil {
+			return t.trouble(err)
+		}
 	}
 	if first := strings.TrimSpace(record[0]); first != "" && strings.Trim(first, "0123456789") == "" {
-		t.place, t.kept = map[string]int{"eid": 0}, record
+		t.place, t.width, t.kept = map[string]int{"eid": 0}, 1, record
 		return nil
 	}
-	t.place = map[string]int{}
+	if header = strings.Join(record, ""); !utf8.ValidString(header) || strings.ContainsRune(header, 0) {
+		return fault.Field("File", "has a header that is not text in UTF-8")
+	}
+	t.place, t.width = map[string]int{}, len(record)
 	for i, name := range record {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if name == "" {
@@ -192,8 +200,8 @@ func (t *table) parse(number int, record []string) (Line, error) {
 			return refuse("", "is not text in UTF-8")
 		}
 	}
-	if len(record) > len(t.place) && strings.TrimSpace(strings.Join(record[len(t.place):], "")) != "" {
-		return refuse("", "has %d columns, the header %d", len(record), len(t.place))
+	if len(record) > t.width && strings.TrimSpace(strings.Join(record[t.width:], "")) != "" {
+		return refuse("", "has %d columns, the header %d", len(record), t.width)
 	}
 	l := Line{Number: number, EID: t.cell(record, "eid"), Type: t.cell(record, "profile_type"), Label: t.cell(record, "label"), Count: 1}
 	if l.EID != "" {

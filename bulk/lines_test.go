@@ -39,6 +39,8 @@ func TestCSV(t *testing.T) {
 		{"semicolons and a byte order mark", "\ufeffLabel;EID\r\nx;" + eid + "\r\n", Line{Number: 2, EID: eid, Count: 1, Label: "x"}},
 		{"tabs", "count\tprofile_type\n20\tlte\n", Line{Number: 2, Count: 20, Type: "lte"}},
 		{"no header", eid, Line{Number: 1, EID: eid, Count: 1}},
+		{"lines of blanks before the header", " \t\n \n\"\"\n eid , label \n" + eid + ",x\n", Line{Number: 5, EID: eid, Count: 1, Label: "x"}},
+		{"a column without a name", "eid,,label\n" + eid + ",,x\n", Line{Number: 2, EID: eid, Count: 1, Label: "x"}},
 		{"comments and empty lines", "# ours\n\neid\n\n# one\n" + eid + "\n", Line{Number: 6, EID: eid, Count: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

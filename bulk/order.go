@@ -221,8 +221,8 @@ func (s *Store) judge(r Request, p *Plan) error {
 	for _, d := range p.Types {
 		if d.InStock >= 0 && d.InStock < d.Wanted {
 			return &fault.Error{
-				Kind: fault.Conflict, Code: sim.CodeNoStock,
-				Message: fmt.Sprintf("The order wants %d profiles of type %q and %d are in stock. Nothing was ordered. "+
+				Kind: fault.Conflict, Code: sim.CodeNoStock, Field: "Count",
+				Message: fmt.Sprintf("the order wants %d profiles of type %q and %d are in stock. Nothing was ordered. "+
 					"Order fewer, ask the operator of this server for stock, or give Partial=true to take what there is", d.Wanted, d.Type, d.InStock),
 			}
 		}

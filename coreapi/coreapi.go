@@ -17,6 +17,7 @@ import (
 	"godwit/callback"
 	"godwit/db"
 	"godwit/fault"
+	"godwit/once"
 	"godwit/web"
 )
 
@@ -26,6 +27,7 @@ type Options struct {
 	Accounts *account.Store
 	Address  web.Address
 	Rates    *web.Rates
+	Once     *once.Keeper // see [web.Door]
 }
 
 type door struct {
@@ -48,7 +50,7 @@ func New(o Options) *web.Door {
 		Routes: web.Routes{
 			{Path: root, Methods: map[string]web.Handler{http.MethodGet: d.list, http.MethodPost: d.create}},
 			{Path: root + "/{sid}", Methods: map[string]web.Handler{http.MethodGet: d.fetch, http.MethodPost: d.update}},
-			{Path: root + "/{sid}/Keys", Methods: map[string]web.Handler{http.MethodGet: d.listKeys, http.MethodPost: d.createKey}},
+			{Path: root + "/{sid}/Keys", ShownOnce: true, Methods: map[string]web.Handler{http.MethodGet: d.listKeys, http.MethodPost: d.createKey}},
 			{Path: root + "/{sid}/Keys/{key}", Methods: map[string]web.Handler{http.MethodGet: d.fetchKey, http.MethodPost: d.renameKey, http.MethodDelete: d.deleteKey}},
 		},
 		Authenticate: func(r *http.Request) (account.Caller, error) {
@@ -62,7 +64,7 @@ func New(o Options) *web.Door {
 			}
 			return c, err
 		},
-		Render: render, Address: o.Address, Rates: o.Rates,
+		Render: render, Address: o.Address, Rates: o.Rates, Once: o.Once,
 	}
 }
 

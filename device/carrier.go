@@ -83,7 +83,7 @@ func (s *Store) PutAlias(ctx context.Context, by By, a Alias) error {
 			by.Account, key, a.Alias, a.Name, target, s.now().UnixMicro()); err != nil {
 			return err
 		}
-		if err := renormalize(ctx, tx, by.Account, key, a.Name); err != nil {
+		if err := s.renameCarrier(ctx, tx, by.Account, key); err != nil {
 			return err
 		}
 		return s.record(ctx, tx, event.Event{Kind: "carrier.alias_set", Subject: a.Alias, Account: by.Account, Data: by.data(map[string]any{"alias": a.Alias, "name": a.Name})})
@@ -101,38 +101,11 @@ func (s *Store) DeleteAlias(ctx context.Context, by By, alias string) error {
 		if n == 0 {
 			return fault.New(fault.NotFound, "there is no alias %s", alias)
 		}
-		if err := renormalize(ctx, tx, by.Account, key, ""); err != nil {
+		if err := s.renameCarrier(ctx, tx, by.Account, key); err != nil {
 			return err
 		}
 		return s.record(ctx, tx, event.Event{Kind: "carrier.alias_deleted", Subject: alias, Account: by.Account, Data: by.data(nil)})
 	})
-}
-
-// renormalize gives everything with a carrier of a key its display name; where
-// that is empty, each its own.
-func renormalize(ctx context.Context, tx *db.Tx, account, key, name string) error {
-	for _, table := range []string{"device_profile", "activation_code"} {
-		names := []string{name}
-		if name == "" {
-			var err error
-			names, err = db.All(ctx, tx, db.Only[string],
-				`select distinct carrier from `+table+` where account_sid = $1 and carrier_key = $2`, account, key)
-			if err != nil {
-				return fmt.Errorf("read carriers: %w", err)
-			}
-		}
-		for _, n := range names {
-			condition, args := "", []any{account, key, Clean(n), query.Fold(Clean(n))}
-			if name == "" {
-				condition, args = " and carrier = $5", append(args, n)
-			}
-			if _, err := exec(ctx, tx, "rename carrier", `update `+table+` set normalized_carrier = $3, normalized_folded = $4
-				where account_sid = $1 and carrier_key = $2`+condition, args...); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // A carrierName is a carrier's name with all that is stored beside it.

@@ -20,6 +20,7 @@ func (s *Store) Register() {
 	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[rolloutArgs]) error { return s.advanceRollouts(ctx) }, jobs.Attempts(1), jobs.Lane("device", 8), jobs.Timeout(20*time.Minute))
 	jobs.Register(s.Jobs, func(ctx context.Context, _ jobs.Job[retentionArgs]) error { return s.retain(ctx) }, jobs.Attempts(1), jobs.Timeout(20*time.Minute))
 	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[withdrawArgs]) error { return s.withdraw(ctx, j.Args) }, jobs.Lane("device", 8))
+	jobs.Register(s.Jobs, func(ctx context.Context, j jobs.Job[renameArgs]) error { return s.rename(ctx, j.Args) }, jobs.Lane("device", 8))
 	s.Jobs.Every("device.sweep", sweepEvery, sweepArgs{})
 	s.Jobs.Every("device.rollouts", rolloutSweep, rolloutArgs{})
 	s.Jobs.Every("device.retention", time.Hour, retentionArgs{})

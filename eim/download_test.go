@@ -149,18 +149,21 @@ func TestContactThatIsNotUnderstoodIsMadeSimpler(t *testing.T) {
 	})
 }
 
+// nobody is where no SM-DP+ listens: no name server is asked, which may be none.
+const nobody = "127.0.0.1:1"
+
 func TestRelayServesNoStrangers(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		v := w.device()
 		v.run()
 		challenge := rsp.NewChallenge()
 		info1 := (&rsp.EUICCInfo1{SVN: rsp.Version{2, 5, 0}}).Append(nil)
-		id := w.queue(Task{EID: v.eid, Kind: Download, ActivationCode: db.Secret("1$smdp.example.com$ABC")})
+		id := w.queue(Task{EID: v.eid, Kind: Download, ActivationCode: db.Secret("1$" + nobody + "$ABC")})
 		for name, q := range map[string]*iot.InitiateAuthenticationRequest{
-			"no order":       {EUICCChallenge: challenge, SMDPAddress: "smdp.example.com", EUICCInfo1: info1},
+			"no order":       {EUICCChallenge: challenge, SMDPAddress: nobody, EUICCInfo1: info1},
 			"no address":     {EUICCChallenge: challenge, SMDPAddress: "smdp\x00\xff", EUICCInfo1: info1},
-			"unknown order":  {EUICCChallenge: challenge, SMDPAddress: "smdp.example.com", EUICCInfo1: info1, TransactionID: hexID(t, newTaskID())},
-			"not yet sent":   {EUICCChallenge: challenge, SMDPAddress: "smdp.example.com", EUICCInfo1: info1, TransactionID: hexID(t, id)},
+			"unknown order":  {EUICCChallenge: challenge, SMDPAddress: nobody, EUICCInfo1: info1, TransactionID: hexID(t, newTaskID())},
+			"not yet sent":   {EUICCChallenge: challenge, SMDPAddress: nobody, EUICCInfo1: info1, TransactionID: hexID(t, id)},
 			"another SM-DP+": {EUICCChallenge: challenge, SMDPAddress: "evil.example.com", EUICCInfo1: info1, TransactionID: hexID(t, id)},
 		} {
 			if p := w.ask(q).(*iot.InitiateAuthenticationResponse); p.Error == 0 && p.Failure == nil {

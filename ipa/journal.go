@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"godwit/durable"
 )
 
 // A Journal keeps one document over a loss of power. Save returns when the
@@ -41,32 +43,11 @@ func (f *fileJournal) Load() ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// Save writes beside the old document, and has the octets on the disk before the
-// name, and the name before it returns.
 func (f *fileJournal) Save(document []byte) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return err
 	}
-	path := filepath.Join(f.dir, f.name)
-	next, err := os.OpenFile(path+".next", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(document)
-	if err == nil {
-		err = next.Sync()
-	}
-	if err = errors.Join(err, next.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".next", path); err != nil {
-		return err
-	}
-	dir, err := os.Open(f.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.WriteFile(filepath.Join(f.dir, f.name), document, 0o600)
 }
 
 // MemoryJournal is a journal of simulated devices: it survives the power cuts

@@ -71,6 +71,7 @@ type Queue struct {
 	driver *driver
 	insert *river.Client[*sql.Tx] // adds and looks, works nothing
 	poll   time.Duration          // how often workers look without having been woken
+	clock  time.Duration          // how often [Queue.watchClock] looks
 
 	mu       sync.Mutex
 	workers  *river.Workers
@@ -90,6 +91,7 @@ func New(d *db.DB) (*Queue, error) {
 		db:       d,
 		driver:   newDriver(d),
 		poll:     pollEvery,
+		clock:    clockEvery,
 		workers:  river.NewWorkers(),
 		lanes:    map[string]int{defaultLane: 32},
 		laneOf:   map[string]string{},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync"
 	"time"
 
 	"godwit/db"
@@ -45,7 +46,10 @@ func (q *Queue) Run(ctx context.Context) error {
 	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start job queue: %w", err)
 	}
+	var clock sync.WaitGroup
+	clock.Go(func() { q.watchClock(ctx) })
 	node.watch(ctx)
+	clock.Wait()
 	defer node.end()
 	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()

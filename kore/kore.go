@@ -26,6 +26,7 @@ import (
 	"godwit/account"
 	"godwit/db"
 	"godwit/fault"
+	"godwit/once"
 	"godwit/web"
 )
 
@@ -35,6 +36,7 @@ type Options struct {
 	Accounts *account.Store
 	Address  web.Address
 	Rates    *web.Rates
+	Once     *once.Keeper // see [web.Door]
 }
 
 type door struct {
@@ -69,7 +71,7 @@ type Door struct{ tokens, accounts, others *web.Door }
 func New(o Options) *Door {
 	d := &door{db: o.DB, accounts: o.Accounts}
 	side := func(link string, routes web.Routes) *web.Door {
-		return &web.Door{Routes: routes, Authenticate: d.authenticate, Render: render(link), Address: o.Address, Rates: o.Rates}
+		return &web.Door{Routes: routes, Authenticate: d.authenticate, Render: render(link), Address: o.Address, Rates: o.Rates, Once: o.Once}
 	}
 	// What the link to the documentation is called differs.
 	return &Door{
@@ -158,8 +160,13 @@ func readJSON(r *web.Request, into any, strict bool) error {
 	if err != nil {
 		return fmt.Errorf("read request body: %w", err)
 	}
-	if !utf8.Valid(body) {
+	switch text := bytes.TrimSpace(body); {
+	case !utf8.Valid(body):
 		return fault.New(fault.Invalid, "The request body is not text in UTF-8")
+	case len(text) == 0:
+		return fault.New(fault.Invalid, "The request body must be a JSON object; it is empty")
+	case string(text) == "null": // which a decoder passes over
+		return fault.New(fault.Invalid, "The request body must be a JSON object, not null")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if strict {
@@ -273,12 +280,33 @@ func manages(r *web.Request) error {
 }
 
 // A tokenError is a refusal as RFC 6749, 5.2, has it, with the members that
-// KORE's own errors have.
+// KORE's own errors have. Descriptions are of the characters that the RFC allows,
+// messages are as everywhere.
 type tokenError struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 	Code        int    `json:"code"`
 	Message     string `json:"message"`
+}
+
+// described takes out of a text what error_description must not hold: quotation
+// marks, backslashes and all that is no visible ASCII.
+func described(message string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '"':
+			return '\''
+		case c == '\\', c < ' ', c > '~':
+			return '?'
+		}
+		return c
+	}, message)
+}
+
+// unkept has nobody keep an answer of the token endpoint (RFC 6749, 5.1).
+func unkept(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
 }
 
 func (d *door) tokens() *web.Door {
@@ -298,7 +326,7 @@ func (d *door) tokens() *web.Door {
 		Authenticate: func(*http.Request) (account.Caller, error) { return account.Caller{}, nil },
 		Render: func(w http.ResponseWriter, r *web.Request, refusal *fault.Error, _ []*fault.Error) {
 			status, code := statusOf(refusal)
-			e := tokenError{Error: "invalid_request", Description: refusal.Error(), Code: code, Message: refusal.Error()}
+			e := tokenError{Error: "invalid_request", Description: described(refusal.Error()), Code: code, Message: refusal.Error()}
 			switch {
 			case status == http.StatusUnauthorized:
 				e.Error = "invalid_client"
@@ -310,7 +338,7 @@ func (d *door) tokens() *web.Door {
 			case status >= 500:
 				e.Error = "server_error"
 			}
-			w.Header().Set("Cache-Control", "no-store")
+			unkept(w)
 			_ = web.WriteJSON(w, status, e)
 		},
 	}
@@ -322,16 +350,20 @@ const unsupported = -1
 // client proves an API client: by members of the form, or by HTTP Basic, whose
 // parts are form-encoded (RFC 6749, 2.3.1).
 func (d *door) client(r *web.Request, f *web.Form) (account.Client, error) {
-	id, secret := f.String("client_id"), f.String("client_secret")
+	id, secret := f.Single("client_id"), f.Single("client_secret")
 	if user, password, ok := r.BasicAuth(); ok {
 		if secret != "" {
 			return account.Client{}, fault.New(fault.Invalid, "the client proves itself twice: in the form and by HTTP Basic")
 		}
+		inForm := id
 		var err, err2 error
 		id, err = url.QueryUnescape(user)
 		secret, err2 = url.QueryUnescape(password)
 		if errors.Join(err, err2) != nil {
 			return account.Client{}, fault.New(fault.Invalid, "client_id and client_secret must be form-encoded within HTTP Basic")
+		}
+		if inForm != "" && inForm != id {
+			return account.Client{}, fault.Field("client_id", "is another one in the form than in HTTP Basic")
 		}
 	}
 	if err := f.Err(); err != nil {
@@ -348,9 +380,10 @@ func (d *door) token(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	switch grant := f.Required("grant_type"); grant {
+	switch grant := f.Single("grant_type"); grant {
 	case "client_credentials":
 	case "":
+		f.Refuse(fault.Missing("grant_type"))
 		return f.Err()
 	default:
 		return &fault.Error{Kind: fault.Invalid, Code: unsupported, Field: "grant_type", Message: fmt.Sprintf("must be client_credentials, not %.40q", grant)}
@@ -363,7 +396,7 @@ func (d *door) token(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", "no-store")
+	unkept(w)
 	return web.WriteJSON(w, http.StatusOK, map[string]any{
 		"access_token": t.Text, "expires_in": int64(t.Expires / time.Second), "token_type": "Bearer", "scope": t.Scope,
 	})
@@ -375,7 +408,10 @@ func (d *door) revoke(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	text := f.Required("token")
+	text := f.Single("token")
+	if text == "" {
+		f.Refuse(fault.Missing("token"))
+	}
 	c, err := d.client(r, f)
 	if err != nil {
 		return err

@@ -136,10 +136,31 @@ func TestToken(t *testing.T) {
 			{"no grant", "client_id=x", "invalid_request", 400},
 			{"another grant", "grant_type=password", "unsupported_grant_type", 400},
 			{"JSON", `{"grant_type":"client_credentials"}`, "invalid_request", 400},
+			{"a grant in other letters and signs", "grant_type=" + url.QueryEscape("\"пароль\\\n"), "unsupported_grant_type", 400},
+			{"the grant twice", h.grant(h.id, h.secret) + "&grant_type=client_credentials", "invalid_request", 400},
+			{"the client twice", h.grant(h.id, h.secret) + "&client_id=" + h.id, "invalid_request", 400},
 		} {
-			if got := h.ask(tt.status, "POST", "/oauth/token", "", tt.body); got["error"] != tt.want || got["message"] == "" {
+			got := h.ask(tt.status, "POST", "/oauth/token", "", tt.body)
+			if got["error"] != tt.want || got["message"] == "" {
 				t.Errorf("%s: %v", tt.name, got)
 			}
+			// RFC 6749, 5.2, names the characters.
+			if why := got["error_description"].(string); why == "" || strings.ContainsFunc(why, func(c rune) bool { return c < ' ' || c > '~' || c == '"' || c == '\\' }) {
+				t.Errorf("%s: error_description %q", tt.name, why)
+			}
+		}
+		if got := h.ask(400, "POST", "/oauth/token", basic, "grant_type=client_credentials&client_id=another"); got["error"] != "invalid_request" {
+			t.Errorf("another client in the form than in the header: %v", got)
+		}
+		h.ask(200, "POST", "/oauth/token", basic, "grant_type=client_credentials&client_id="+h.id)
+		// Tokens are for nobody's cache (5.1).
+		response, err := http.PostForm(h.server.URL+"/oauth/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {h.id}, "client_secret": {h.secret}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.Header.Get("Cache-Control") != "no-store" || response.Header.Get("Pragma") != "no-cache" {
+			t.Errorf("headers %v", response.Header)
 		}
 	})
 }

@@ -18,7 +18,7 @@ func (d *door) clientRoutes() web.Routes {
 		{Path: "/v1/ping", Methods: map[string]web.Handler{http.MethodGet: func(w http.ResponseWriter, _ *web.Request) error {
 			return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 		}}},
-		{Path: "/v1/clients", Methods: map[string]web.Handler{http.MethodGet: d.listClients, http.MethodPost: d.createClient}},
+		{Path: "/v1/clients", ShownOnce: true, Methods: map[string]web.Handler{http.MethodGet: d.listClients, http.MethodPost: d.createClient}},
 		{Path: "/v1/clients/{id}", Methods: map[string]web.Handler{http.MethodGet: d.fetchClient, http.MethodDelete: d.deleteClient}},
 	}
 }
@@ -274,7 +274,7 @@ func (d *door) mappings(w http.ResponseWriter, r *web.Request) error {
 
 func (d *door) secretRoutes() web.Routes {
 	return web.Routes{
-		{Path: "/v1/secrets", Methods: map[string]web.Handler{http.MethodGet: d.listSecrets, http.MethodPost: d.createSecret}},
+		{Path: "/v1/secrets", ShownOnce: true, Methods: map[string]web.Handler{http.MethodGet: d.listSecrets, http.MethodPost: d.createSecret}},
 		{Path: "/v1/secrets/{id}", Methods: map[string]web.Handler{http.MethodPatch: d.updateSecret}},
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"godwit/durable"
 	"godwit/ident"
 	"godwit/lpa"
 	"godwit/pki"
@@ -173,10 +174,7 @@ func (l *Lab) life() (uint64, error) {
 	if content, err = json.Marshal(kept); err != nil {
 		return 0, err
 	}
-	if err := os.WriteFile(path+".next", content, 0o600); err != nil {
-		return 0, err
-	}
-	return kept.Lives, os.Rename(path+".next", path)
+	return kept.Lives, durable.WriteFile(path, content, 0o600)
 }
 
 func orElse(d, other time.Duration) time.Duration {

@@ -85,6 +85,10 @@ func (k *Keeper) Find(ctx context.Context, account, key string, digest Digest) (
 		return Answer{}, false, fmt.Errorf("look for an earlier request: %w", err)
 	case string(had) != string(digest[:]):
 		return Answer{}, false, ErrOther
+	case a.Status != 0:
+		if a.Body, err = k.DB.Unseal(answerRow(account, key), a.Body); err != nil {
+			return Answer{}, false, fmt.Errorf("open the answer to an earlier request: %w", err)
+		}
 	}
 	// A SQLite file has one server: what was written before it began is nobody's
 	// work any more.
@@ -131,11 +135,13 @@ func (a *along) Commit(ctx context.Context, tx *db.Tx) error {
 	return err
 }
 
-// Keep stores the answer to a request whose key was written.
+// Keep stores the answer to a request whose key was written. It is sealed, for
+// some answers show a secret.
 func (k *Keeper) Keep(ctx context.Context, account, key string, digest Digest, a Answer) error {
+	sealed := k.DB.Seal(answerRow(account, key), a.Body)
 	err := k.DB.Write(ctx, func(tx *db.Tx) error {
 		_, err := tx.ExecContext(ctx, `update request_once set status = $1, content_type = $2, body = $3
-			where account_sid = $4 and key = $5 and digest = $6`, a.Status, a.ContentType, a.Body, account, key, digest[:])
+			where account_sid = $4 and key = $5 and digest = $6`, a.Status, a.ContentType, sealed, account, key, digest[:])
 		return err
 	})
 	if err != nil {
@@ -143,6 +149,8 @@ func (k *Keeper) Keep(ctx context.Context, account, key string, digest Digest, a
 	}
 	return nil
 }
+
+func answerRow(account, key string) string { return "request_once/" + account + "/" + key }
 
 // Run forgets keys that are old enough, until ctx is over.
 func (k *Keeper) Run(ctx context.Context) error {

@@ -81,7 +81,7 @@ func TestDrawingsAgree(t *testing.T) {
 }
 
 func TestSheet(t *testing.T) {
-	sheet := NewSheet("Order HO1: gateways for Łódź", time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC))
+	sheet := NewSheet("Order HO1: gateways for Łódź 😀", time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC))
 	for i := range 16 { // one more than a page holds
 		if err := sheet.Add(activation, fmt.Sprintf("device %d %s", i, strings.Repeat("very long label ", 20)), "8988303000000000001"); err != nil {
 			t.Fatal(err)
@@ -94,6 +94,10 @@ func TestSheet(t *testing.T) {
 	}
 	if !bytes.HasPrefix(out.Bytes(), []byte("%PDF-")) || bytes.Count(out.Bytes(), []byte("/Type /Page\n")) != 2 {
 		t.Errorf("the sheet is no PDF of two pages: %.200q", out.Bytes())
+	}
+	// Its title is for programs: with all of its characters, as UTF-16.
+	if !bytes.Contains(out.Bytes(), []byte("\xd8\x3d\xde\x00")) {
+		t.Error("the title has lost its emoji")
 	}
 	if _, err := Encode(strings.Repeat("x", 5000)); err == nil {
 		t.Error("a text that fits into no QR code was taken")

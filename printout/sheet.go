@@ -1,10 +1,12 @@
 package printout
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"codeberg.org/go-pdf/fpdf"
 )
@@ -34,13 +36,23 @@ const (
 func NewSheet(title string, made time.Time) *Sheet {
 	pdf := fpdf.New("P", "mm", "A4", "")
 	s := &Sheet{pdf: pdf, text: pdf.UnicodeTranslatorFromDescriptor(""), title: title}
-	pdf.SetTitle(title, true)
+	pdf.SetTitle(utf16Text(title), false)
 	pdf.SetCreator("Godwit", true)
 	pdf.SetCreationDate(made)
 	pdf.SetModificationDate(made)
 	pdf.SetAutoPageBreak(false, 0)
 	pdf.AliasNbPages("{pages}")
 	return s
+}
+
+// utf16Text is a text as PDF writes it outside of pages (ISO 32000-1, 7.9.2.2). The
+// library's own way loses characters that take two words, such as emoji.
+func utf16Text(s string) string {
+	text := []byte{0xfe, 0xff}
+	for _, word := range utf16.Encode([]rune(s)) {
+		text = binary.BigEndian.AppendUint16(text, word)
+	}
+	return string(text)
 }
 
 // Add puts a code on the sheet, with the words that belong to it.

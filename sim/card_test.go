@@ -89,8 +89,8 @@ func TestRegister(t *testing.T) {
 			}
 			return f
 		}
-		want(83001, ours, "", "H3LL0W0RLD")
-		want(83001, ours, "8988307000000000008", "")
+		want(83002, ours, "", "H3LL0W0RLD")
+		want(83002, ours, "8988307000000000008", "")
 		want(83002, ours, "8988307000000000008", "FACT0RY001")
 		want(83002, ours, "8988307000000000024", "H3LL0W0RLD")
 		one, err := h.RegisterCard(ctx, ours, "8988307000000000008", "H3LL0W0RLD")

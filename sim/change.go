@@ -206,35 +206,7 @@ func (s *Store) wanted(ctx context.Context, q db.Query, c pending) (Subscriber, 
 		return Subscriber{}, err
 	}
 	one.Status, one.Fleet = c.To, c.Fleet
-	return s.subscriber(ctx, q, one)
-}
-
-// subscriber returns what the core network is to know about a Sim.
-func (s *Store) subscriber(ctx context.Context, q db.Query, one Sim) (Subscriber, error) {
-	sub := Subscriber{SIM: one.SID, Account: one.Account, ICCID: one.ICCID}
-	if !one.Status.Attaches() || one.Fleet == "" {
-		return sub, nil
-	}
-	fleet, err := scanFleet(q.QueryRowContext(ctx, selectFleet+` where sid = $1`, one.Fleet))
-	if err != nil {
-		return sub, fmt.Errorf("read %s: %w", one.Fleet, err)
-	}
-	networks, err := s.members(ctx, q, fleet.Access)
-	if err != nil {
-		return sub, err
-	}
-	sub.Attach, sub.Data, sub.SMS, sub.Limit = true, fleet.Data, fleet.SMS, fleet.DataLimit
-	for _, n := range networks {
-		sub.Networks = append(sub.Networks, n.Identifiers...)
-	}
-	if s.DataOff != nil && sub.Data {
-		off, err := s.DataOff(ctx, q, one)
-		if err != nil {
-			return sub, err
-		}
-		sub.Data = !off
-	}
-	return sub, nil
+	return s.policies(q).subscriber(ctx, one)
 }
 
 // changeFailed ends an update that the core network refuses, and has one that

@@ -14,6 +14,16 @@ import (
 	"godwit/ident"
 )
 
+// ParseCountry reads a country code, ISO 3166-1 alpha-2 in any letter case, and
+// returns it in capitals. A code that no country has is one all the same.
+func ParseCountry(text string) (string, error) {
+	c := strings.ToUpper(text)
+	if len(text) != 2 || len(c) != 2 || strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return "", fmt.Errorf("must be a country code of two letters (ISO 3166-1 alpha-2), not %.40q", text)
+	}
+	return c, nil
+}
+
 // A Network is one mobile brand in one country, the same for every account.
 type Network struct {
 	SID         string
@@ -87,7 +97,7 @@ func readNetwork(line string) (Network, error) {
 		return Network{}, fmt.Errorf("want country, name and identifiers with tabs between them")
 	}
 	n := Network{Country: parts[0], Name: strings.TrimSpace(parts[1])}
-	if len(n.Country) != 2 || strings.Trim(n.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+	if c, err := ParseCountry(n.Country); err != nil || c != n.Country {
 		return Network{}, fmt.Errorf("a country is two capital letters, not %q", n.Country)
 	}
 	if n.Name == "" {

@@ -149,7 +149,7 @@ func (s *Store) Profile(ctx context.Context, account, sid string) (p Profile, er
 // A ProfileFilter selects reservations; empty members fit all.
 type ProfileFilter struct {
 	EID    string
-	SIM    string
+	SIM    string // SID or unique name
 	Status ProfileStatus
 }
 
@@ -159,8 +159,23 @@ func (s *Store) Profiles(ctx context.Context, account string, f ProfileFilter, p
 	c.Equal("account_sid", account)
 	c.Equal("eid", f.EID)
 	c.Equal("status", string(f.Status))
-	c.Equal("sim_sid", Canonical(f.SIM))
 	err = s.DB.Read(ctx, func(q db.Query) error {
+		if f.SIM != "" {
+			sid := Canonical(f.SIM)
+			// A reservation stays where it was made when its Sim moves: what may be a
+			// SID is not looked for among the account's Sims.
+			if !IsSID(sid, SimPrefix) {
+				one, err := findSim(ctx, q, account, f.SIM, "")
+				if fault.Is(err, fault.NotFound) {
+					return nil // a filter that names nothing finds nothing
+				}
+				if err != nil {
+					return err
+				}
+				sid = one.SID
+			}
+			c.Equal("sim_sid", sid)
+		}
 		l, err = QueryPage(ctx, q, scanProfile, selectProfile, c, page)
 		return err
 	})

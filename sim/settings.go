@@ -153,11 +153,11 @@ func factorySettings(ctx context.Context, tx *db.Tx, sim string, iccid ident.ICC
 
 // scheduleSettings has a Sim that the core network serves brought the networks
 // of its Fleet, unless they are what it was brought or is being brought.
-func (s *Store) scheduleSettings(ctx context.Context, tx *db.Tx, one Sim) error {
+func (s *Store) scheduleSettings(ctx context.Context, tx *db.Tx, p *policies, one Sim) error {
 	if !one.Status.Attaches() || one.Fleet == "" {
 		return nil
 	}
-	sub, err := s.subscriber(ctx, tx, one)
+	sub, err := p.subscriber(ctx, one)
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func (s *Store) bring(ctx context.Context, u SettingsUpdate) error {
 		if one, err = oneSim(ctx, q, "sid", u.SIM, ""); err != nil {
 			return err
 		}
-		sub, err = s.subscriber(ctx, q, one)
+		sub, err = s.policies(q).subscriber(ctx, one)
 		return err
 	})
 	if err != nil {

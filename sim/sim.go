@@ -333,7 +333,7 @@ func (s *Store) storeSim(ctx context.Context, tx *db.Tx, was, is Sim, why string
 		return err
 	}
 	if was.Fleet != is.Fleet || !was.Status.Attaches() {
-		if err := s.scheduleSettings(ctx, tx, is); err != nil {
+		if err := s.scheduleSettings(ctx, tx, s.policies(tx), is); err != nil {
 			return err
 		}
 	}

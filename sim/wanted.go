@@ -12,27 +12,19 @@ import (
 // that are scheduled are left out, because they are on their way. The next page
 // begins after last, which is "" at the end.
 func (s *Store) Wanted(ctx context.Context, after string, limit int) (list []Subscriber, last string, err error) {
-	err = s.DB.Read(ctx, func(q db.Query) error {
-		sims, err := db.All(ctx, q, scanSim, selectSim+` where sid > $1 order by sid limit `+fmt.Sprint(limit), after)
-		if err != nil {
-			return fmt.Errorf("read Sims: %w", err)
+	sims, want, err := s.wantedPage(ctx, `where sid > $1 order by sid limit `+fmt.Sprint(limit), after)
+	if err != nil {
+		return nil, "", err
+	}
+	for i, one := range sims {
+		if one.Status != Scheduled {
+			list = append(list, want[i])
 		}
-		for _, one := range sims {
-			if one.Status == Scheduled {
-				continue
-			}
-			want, err := s.subscriber(ctx, q, one)
-			if err != nil {
-				return err
-			}
-			list = append(list, want)
-		}
-		if len(sims) == limit {
-			last = sims[limit-1].SID
-		}
-		return nil
-	})
-	return list, last, err
+	}
+	if len(sims) == limit {
+		last = sims[limit-1].SID
+	}
+	return list, last, nil
 }
 
 // WantedOf returns what the core network is to know about one Sim now. It is
@@ -47,7 +39,7 @@ func (s *Store) WantedOf(ctx context.Context, sid string) (want Subscriber, ok b
 			return fmt.Errorf("read %s: %w", sid, err)
 		}
 		ok = true
-		want, err = s.subscriber(ctx, q, one)
+		want, err = s.policies(q).subscriber(ctx, one)
 		return err
 	})
 	return want, ok, err

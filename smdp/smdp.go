@@ -163,8 +163,8 @@ const (
 	keepCalls = 7 * 24 * time.Hour
 )
 
-// Run delivers what waits in the outbox and clears away what is long over,
-// until ctx ends.
+// Run delivers what waits in the outbox, ends orders whose time is over and
+// clears away what is long over, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.out.run(ctx) })
@@ -172,6 +172,9 @@ func (s *Server) Run(ctx context.Context) error {
 		for tick := time.NewTicker(time.Hour); ; {
 			if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
 				slog.ErrorContext(ctx, "clear away old runs and calls", "err", err)
+			}
+			if err := s.expireOrders(ctx); err != nil && ctx.Err() == nil {
+				slog.ErrorContext(ctx, "end orders whose time is over", "err", err)
 			}
 			select {
 			case <-ctx.Done():

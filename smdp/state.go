@@ -51,8 +51,8 @@ type move struct {
 	To   State
 }
 
-// moves is the whole state machine: the code, the console, the documents and
-// the property tests read it from here. SGP.22 v2.5, 3.1.6.
+// moves is the whole state machine: the code, the documents and the
+// property tests read it from here. SGP.22 v2.5, 3.1.6.
 //
 // A profile in Error may be cancelled: the operator alone knows whether it was
 // consumed, and otherwise its number would be lost. One that was downloaded may

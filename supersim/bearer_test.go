@@ -24,10 +24,14 @@ func TestAccessToken(t *testing.T) {
 		h := newHouse(t, d, "")
 		calls := callback.New(d, callback.Options{Signing: h.accounts.Signing, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		var sid string
-		var c account.Client
+		var c, other account.Client
 		if err := d.Write(t.Context(), func(tx *db.Tx) error {
 			var err error
 			if c, _, err = h.accounts.CreateClient(t.Context(), tx, account.Client{Account: h.account, Name: "c"}, false); err != nil {
+				return err
+			}
+			elsewhere := account.Client{Account: h.account, Name: "o", Products: []string{"ProgrammableWireless"}}
+			if other, _, err = h.accounts.CreateClient(t.Context(), tx, elsewhere, false); err != nil {
 				return err
 			}
 			sid, err = calls.Send(t.Context(), tx, callback.Callback{Account: h.account, Subject: "HP1", URL: h.calls.server.URL})
@@ -73,6 +77,16 @@ func TestAccessToken(t *testing.T) {
 		got, head := ask(401, "GET", "/v1/Sims", auth+"x", nil)
 		if got["code"] != 20003.0 || !strings.HasPrefix(head.Get("WWW-Authenticate"), "Bearer ") {
 			t.Errorf("refusal %v, %v", got, head)
+		}
+		elsewhere, err := h.accounts.Issue(t.Context(), other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // read, and remembered
+			got, _ = ask(403, "GET", "/v1/Sims", "Bearer "+elsewhere.Text, nil)
+			if got["code"] != 20003.0 || !strings.Contains(got["message"].(string), "scopes") || got["more_info"] != "https://docs.korewireless.com/errors/20003" {
+				t.Errorf("a token for another product: %v", got)
+			}
 		}
 		made, _ := ask(201, "POST", "/v1/ESimProfiles", auth, url.Values{"GenerateMatchingId": {"true"}})
 		if made["account_sid"] != h.account {

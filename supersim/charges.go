@@ -17,7 +17,7 @@ func (d *door) chargeRoutes() []web.Route {
 	}
 	return []web.Route{
 		{Path: "/v1/Charges", Methods: map[string]web.Handler{"GET": d.listCharges}},
-		{Path: "/v1/Charges.csv", Methods: map[string]web.Handler{"GET": d.exportCharges}},
+		{Path: "/v1/Charges.csv", Patience: download, Methods: map[string]web.Handler{"GET": d.exportCharges}},
 		{Path: "/v1/Prices", Methods: map[string]web.Handler{"GET": d.listPrices}},
 	}
 }

@@ -57,11 +57,15 @@ func networkFilter(f *web.Form) sim.NetworkFilter {
 	return filter
 }
 
-// country reads IsoCountry. A code that nobody has is one all the same.
+// country reads IsoCountry.
 func country(f *web.Form) string {
-	c := f.String("IsoCountry")
-	if c != "" && (len(c) != 2 || strings.Trim(strings.ToUpper(c), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
-		f.Fail("IsoCountry", "must be a country code of two letters (ISO 3166-1 alpha-2), not %.40q", c)
+	text := f.String("IsoCountry")
+	if text == "" {
+		return ""
+	}
+	c, err := sim.ParseCountry(text)
+	if err != nil {
+		f.Fail("IsoCountry", "%v", err)
 	}
 	return c
 }

@@ -20,18 +20,24 @@ import (
 // labels.
 const maxFile = 256 << 20
 
+// How long large files may take on their way, in and out.
+const (
+	upload   = 15 * time.Minute
+	download = time.Hour
+)
+
 func (d *door) orderRoutes() []web.Route {
 	if d.orders == nil {
 		return nil
 	}
 	const path = "/v1/ESimProfiles/Orders"
 	return []web.Route{
-		{Path: path, Methods: map[string]web.Handler{"GET": d.listOrders, "POST": d.createOrder}, MaxBody: maxFile},
+		{Path: path, Methods: map[string]web.Handler{"GET": d.listOrders, "POST": d.createOrder}, MaxBody: maxFile, Patience: upload},
 		{Path: path + "/{sid}", Methods: map[string]web.Handler{"GET": d.fetchOrder, "POST": d.updateOrder}},
 		{Path: path + "/{sid}/Errors", Methods: map[string]web.Handler{"GET": d.listOrderErrors}},
-		{Path: path + "/{sid}/Results.csv", Methods: map[string]web.Handler{"GET": d.orderCSV}},
-		{Path: path + "/{sid}/Results.zip", Methods: map[string]web.Handler{"GET": d.orderZIP}},
-		{Path: path + "/{sid}/Results.pdf", Methods: map[string]web.Handler{"GET": d.orderPDF}},
+		{Path: path + "/{sid}/Results.csv", Patience: download, Methods: map[string]web.Handler{"GET": d.orderCSV}},
+		{Path: path + "/{sid}/Results.zip", Patience: download, Methods: map[string]web.Handler{"GET": d.orderZIP}},
+		{Path: path + "/{sid}/Results.pdf", Patience: download, Methods: map[string]web.Handler{"GET": d.orderPDF}},
 	}
 }
 
@@ -100,8 +106,6 @@ func (d *door) createOrder(w http.ResponseWriter, r *web.Request) error {
 	if err := f.Err(); err != nil {
 		return err
 	}
-	// A million lines take longer than other requests.
-	patience(w, 15*time.Minute)
 	o, plan, err := d.orders.Create(r.Context(), want, lines)
 	if refused, ok := errors.AsType[*bulk.Refused](err); ok {
 		return problemsOf(refused.Plan)
@@ -113,14 +117,6 @@ func (d *door) createOrder(w http.ResponseWriter, r *web.Request) error {
 		return web.WriteJSON(w, http.StatusOK, showPlan(plan))
 	}
 	return web.WriteJSON(w, http.StatusCreated, showOrder(r)(o))
-}
-
-// patience gives a request more time than the server gives others.
-func patience(w http.ResponseWriter, d time.Duration) {
-	c := http.NewResponseController(w)
-	// Where there is no connection, in tests, there is nothing to extend.
-	_ = c.SetReadDeadline(time.Now().Add(d))
-	_ = c.SetWriteDeadline(time.Now().Add(d))
 }
 
 // maxTold is how many refused lines an error names.
@@ -283,7 +279,6 @@ func (d *door) listOrderErrors(w http.ResponseWriter, r *web.Request) error {
 func attachment(w http.ResponseWriter, kind, name string) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
-	patience(w, time.Hour)
 }
 
 func (d *door) orderCSV(w http.ResponseWriter, r *web.Request) error {
@@ -329,6 +324,9 @@ func (d *door) orderPDF(w http.ResponseWriter, r *web.Request) error {
 	}
 	if !f.Has("From") && !f.Has("Count") && o.Total > bulk.MaxSheet {
 		return fault.Field("From", "is needed: the order has %d profiles and a sheet holds %d; ask for From=1, From=%d and so on", o.Total, bulk.MaxSheet, bulk.MaxSheet+1)
+	}
+	if from > o.Total {
+		return fault.Field("From", "must be at most %d: the order has no more profiles", o.Total)
 	}
 	attachment(w, "application/pdf", o.SID+"-"+strconv.FormatInt(from, 10)+".pdf")
 	return d.orders.WritePDF(r.Context(), w, o, from, count)

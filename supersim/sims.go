@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"godwit/account"
+	"godwit/fault"
 	"godwit/sim"
 	"godwit/web"
 )
@@ -59,7 +60,16 @@ func (d *door) registerSim(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	iccid, code := f.String("Iccid"), f.String("RegistrationCode")
+	required := func(name string) string {
+		v := f.String(name)
+		if v == "" {
+			missing := fault.Missing(name)
+			missing.Code = sim.CodeRegistrationMissing
+			f.Refuse(missing)
+		}
+		return v
+	}
+	iccid, code := required("Iccid"), required("RegistrationCode")
 	if err := f.Err(); err != nil {
 		return err
 	}

@@ -116,7 +116,11 @@ func bearer(check func(ctx context.Context, token string) (account.Caller, error
 		if !ok || check == nil {
 			return other(r)
 		}
-		return check(r.Context(), token)
+		c, err := check(r.Context(), token)
+		if err == nil && c.Other {
+			err = fault.New(fault.Forbidden, "the access token is not for Super SIM: scopes.products of its API client lacks %s", account.SuperSIM)
+		}
+		return c, err
 	}
 }
 

@@ -26,7 +26,7 @@ func (d *door) usageRoutes() []web.Route {
 	}
 	return []web.Route{
 		{Path: "/v1/UsageRecords", Methods: map[string]web.Handler{"GET": d.listUsage}},
-		{Path: "/v1/UsageRecords/Imports", Methods: map[string]web.Handler{"POST": d.importUsage}, MaxBody: maxImport},
+		{Path: "/v1/UsageRecords/Imports", Methods: map[string]web.Handler{"POST": d.importUsage}, MaxBody: maxImport, Patience: upload},
 		{Path: "/v1/DataLimitCallback", Methods: map[string]web.Handler{"GET": d.fetchLimitCallback, "POST": d.updateLimitCallback}},
 	}
 }

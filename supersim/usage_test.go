@@ -176,6 +176,7 @@ func TestUsageRefusals(t *testing.T) {
 		{"UsageRecords?PageToken=x", 20001, "PageToken"},
 		{"Networks?IsoCountry=usa", 20001, "IsoCountry"},
 		{"Networks?IsoCountry=1a", 20001, "IsoCountry"},
+		{"Networks?IsoCountry=%C4%B1", 20001, "IsoCountry"}, // a dotless i, two octets whose capital is one
 		{"Networks?Mcc=31", 20001, "Mcc"},
 		{"Networks?Mnc=1", 20001, "Mnc"},
 		{"Networks?Mnc=4i0", 20001, "Mnc"},

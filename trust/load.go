@@ -40,7 +40,7 @@ func Load(folder, name string) (*Set, error) {
 	dir := filepath.Join(folder, name)
 	content, err := os.ReadFile(filepath.Join(dir, "set.json"))
 	if err != nil {
-		return nil, fmt.Errorf("there is no set %q: %w", name, err)
+		return nil, fmt.Errorf("there is no set %q (`godwit pki show` lists those that there are): %w", name, err)
 	}
 	var file setFile
 	if err := json.Unmarshal(content, &file); err != nil {

@@ -99,6 +99,17 @@ func (s *Set) Member(name string) (*Member, bool) {
 	return s.Members[i], true
 }
 
+// Credentials returns the server's own certificates under the CI, with their keys.
+func (m *Member) Credentials() (own []*pki.Credential) {
+	i := m.Identity
+	for _, c := range []*pki.Credential{i.Auth, i.PB, i.TLS, i.DSAuth, i.DSTLS} {
+		if c != nil {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
 // Names of the CIs of a private test set, one for each curve.
 const (
 	NIST      = "nist"

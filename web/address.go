@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -50,8 +51,11 @@ func (a Address) Of(r *http.Request) string {
 			host = forwarded
 		}
 	}
-	if !isHost(host) {
+	if !isHost(host) { // HTTP/1.0 knows no Host: where the client has reached us, its next request will, too
 		host = "localhost"
+		if here, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && isHost(here.String()) {
+			host = here.String()
+		}
 	}
 	return scheme + "://" + host
 }

@@ -124,6 +124,15 @@ func (f *Form) String(name string) string {
 	return all[0]
 }
 
+// Single is String for a parameter that must not be repeated, not even with the
+// same value.
+func (f *Form) Single(name string) string {
+	if n := len(f.values[name]); n > 1 {
+		f.Fail(name, "was given %d times; give it once", n)
+	}
+	return f.String(name)
+}
+
 // Optional returns a parameter, or nil when it was not sent. Where that means
 // "leave unchanged", an empty value means "clear".
 func (f *Form) Optional(name string) *string {

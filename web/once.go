@@ -39,7 +39,7 @@ const (
 // with this key if there was one, else by the handler.
 func (d *Door) serveOnce(w http.ResponseWriter, r *Request, handler Handler) error {
 	key := r.Header.Get(onceHeader)
-	if len(key) > maxOnceKey || strings.ContainsFunc(key, func(c rune) bool { return c < '!' || c > '~' }) {
+	if key == "" || len(key) > maxOnceKey || strings.ContainsFunc(key, func(c rune) bool { return c < '!' || c > '~' }) {
 		return fault.Field(onceHeader, "must have 1 to %d visible characters of ASCII and no blanks", maxOnceKey)
 	}
 	digest, body, err := spool(r)
@@ -79,7 +79,7 @@ func (d *Door) replay(w http.ResponseWriter, r *Request, key string, digest once
 		a, ok, err := d.Once.Find(r.Context(), r.Caller.Account, key, digest)
 		switch {
 		case errors.Is(err, once.ErrOther):
-			return true, fault.Field(onceHeader, "%.40q was used for a request with another path or body in the last %d hours: "+
+			return true, fault.Field(onceHeader, "%.40q was used for a request with another path, body or kind of credentials in the last %d hours: "+
 				"repeat that request exactly, or use a new key", key, int(once.Remembered.Hours()))
 		case err != nil:
 			return true, err
@@ -112,7 +112,7 @@ func (d *Door) replay(w http.ResponseWriter, r *Request, key string, digest once
 func (d *Door) reconstruct(w http.ResponseWriter, r *Request, a once.Answer) error {
 	path := strings.TrimSuffix(strings.TrimSuffix(r.URL.Path, "/"), ".json")
 	w.Header().Set(replayedHeader, "true")
-	if a.Subject != "" && d.show(&created{w}, r, path+"/"+a.Subject) == nil || d.show(w, r, path) == nil {
+	if !r.Route.ShownOnce && (a.Subject != "" && d.show(&created{w}, r, path+"/"+a.Subject) == nil || d.show(w, r, path) == nil) {
 		return nil
 	}
 	w.Header().Del("Allow")
@@ -162,12 +162,16 @@ func (k *keeping) Write(b []byte) (int, error) {
 }
 
 // spool reads a request's body to its end and returns its digest, and the body
-// to be read once more.
+// to be read once more. API keys may do less than their account: what that was
+// answered is not for them.
 func spool(r *Request) (digest once.Digest, body io.ReadCloser, err error) {
 	sum := sha256.New()
 	kind := r.Header.Get("Content-Type")
 	fmt.Fprintf(sum, "%d %s %d %s %d %s ", len(r.Method), r.Method, len(r.URL.Path), r.URL.Path, len(r.URL.RawQuery), r.URL.RawQuery)
 	fmt.Fprintf(sum, "%d %s ", len(kind), kind)
+	if r.Caller.Key != "" {
+		fmt.Fprint(sum, "key ")
+	}
 	var start bytes.Buffer
 	n, err := io.Copy(io.MultiWriter(&start, sum), io.LimitReader(r.Body, inMemory))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"godwit/fault"
@@ -17,6 +18,12 @@ type Route struct {
 	Path    string
 	Methods map[string]Handler
 	MaxBody int64 // largest request body in octets, the door's if zero
+	// Patience is how long the request may take to arrive and its answer to
+	// leave, as long as the server gives every request if zero.
+	Patience time.Duration
+	// ShownOnce says that the answer to a POST has a secret that is not shown
+	// again, so that the answer cannot be made anew.
+	ShownOnce bool
 }
 
 // Routes is a door's whole table. It is ours and not [http.ServeMux], because

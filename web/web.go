@@ -18,6 +18,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -126,11 +127,16 @@ func (d *Door) serve(w http.ResponseWriter, r *Request) (err error) {
 		return err
 	}
 	defer d.leave(r.Caller.Account)
+	if r.Route.Patience > 0 {
+		c, until := http.NewResponseController(w), time.Now().Add(r.Route.Patience)
+		// Where there is no connection, in tests, there is nothing to extend.
+		_, _ = c.SetReadDeadline(until), c.SetWriteDeadline(until)
+	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") && r.ContentLength != 0 {
 		return fault.New(fault.Invalid, "The request body must be sent as it is, without Content-Encoding %.40q", coding)
 	}
 	r.Body = received{http.MaxBytesReader(w, r.Body, cmp.Or(r.Route.MaxBody, d.MaxBody, maxBody))}
-	if d.Once != nil && r.Method == http.MethodPost && r.Header.Get(onceHeader) != "" {
+	if _, keyed := r.Header[onceHeader]; keyed && d.Once != nil && r.Method == http.MethodPost {
 		return d.serveOnce(w, r, handler)
 	}
 	return handler(w, r)
@@ -193,6 +199,8 @@ func (d *Door) refuse(w *recorder, r *Request, err error) {
 	case ok:
 	case errors.As(err, &tooLarge):
 		refusal = fault.New(fault.Invalid, "The request body is larger than %d octets", tooLarge.Limit)
+	case breaks && errors.Is(err, os.ErrDeadlineExceeded):
+		refusal = fault.New(fault.Invalid, "The request body took too long to arrive")
 	case breaks:
 		refusal = fault.New(fault.Invalid, "The request body could not be read to its end: %v", broken.error)
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"godwit/account"
+	"godwit/db/dbtest"
 	"godwit/fault"
+	"godwit/once"
 	"godwit/web"
 )
 
@@ -138,6 +143,9 @@ func TestDoor(t *testing.T) {
 		{name: "body broken off", method: "POST", target: "/v1/Things", status: 400, answer: "could not be read to its end: unexpected EOF", change: func(r *http.Request) {
 			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("Num"), iotest.ErrReader(io.ErrUnexpectedEOF)))
 		}},
+		{name: "body that is late", method: "POST", target: "/v1/Things", status: 400, answer: "took too long to arrive", change: func(r *http.Request) {
+			r.Body = io.NopCloser(iotest.ErrReader(&net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}))
+		}},
 		{name: "compressed body", method: "POST", target: "/v1/Things", body: "\x1f\x8b", status: 400, answer: `without Content-Encoding \"gzip\"`, change: func(r *http.Request) {
 			r.Header.Set("Content-Encoding", "gzip")
 		}},
@@ -219,6 +227,10 @@ func TestAddress(t *testing.T) {
 		{"proxy that says nonsense", web.Address{Proxies: near}, header("X-Forwarded-Proto", "gopher", "X-Forwarded-Host", "a/b?c"), "http://example.com"},
 		{"stranger's header", web.Address{}, header("X-Forwarded-Host", "evil.example"), "http://example.com"},
 		{"host that is none", web.Address{}, func(r *http.Request) { r.Host = `a"><b` }, "http://localhost"},
+		{"no host, as in HTTP/1.0", web.Address{}, func(r *http.Request) {
+			r.Host = ""
+			*r = *r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv6loopback, Port: 8080}))
+		}, "http://[::1]:8080"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := httptest.NewRequestWithContext(context.Background(), "GET", "/", nil)
@@ -248,4 +260,67 @@ func TestJSONKeepsLinks(t *testing.T) {
 	if err := web.WriteJSON(httptest.NewRecorder(), 200, func() {}); err == nil {
 		t.Error("a value that is no JSON was written")
 	}
+}
+
+// A deadlined is a connection that remembers what its deadlines were moved to.
+type deadlined struct {
+	http.ResponseWriter
+	read, write time.Time
+}
+
+func (d *deadlined) SetReadDeadline(t time.Time) error  { d.read = t; return nil }
+func (d *deadlined) SetWriteDeadline(t time.Time) error { d.write = t; return nil }
+
+// TestPatience sends a file to a route that takes its time, with and without a
+// key for repetitions: there is time before the first octet is read, but none for
+// strangers.
+func TestPatience(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		key, known   bool
+		status, read int
+	}{
+		{"file", false, true, http.StatusOK, 1},
+		{"file with a key", true, true, http.StatusOK, 1},
+		{"a stranger's", false, false, http.StatusUnauthorized, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := testDoor()
+			d.Routes = append(d.Routes, web.Route{Path: "/v1/Files", Patience: time.Hour, Methods: map[string]web.Handler{
+				"POST": func(w http.ResponseWriter, r *web.Request) error {
+					if _, err := io.Copy(io.Discard, r.Body); err != nil {
+						return err
+					}
+					return web.WriteJSON(w, http.StatusOK, "taken")
+				},
+			}})
+			if tt.key {
+				d.Once = &once.Keeper{DB: dbtest.SQLite(t)}
+			}
+			recorder := httptest.NewRecorder()
+			w, began, read := &deadlined{ResponseWriter: recorder}, time.Now(), 0
+			r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/Files", io.MultiReader(reading(func() {
+				if read++; w.read.Before(began.Add(time.Hour)) || w.write.Before(began.Add(time.Hour)) {
+					t.Errorf("the file is read with deadlines %v and %v", w.read, w.write)
+				}
+			}), strings.NewReader("octets")))
+			if tt.known {
+				r.SetBasicAuth("AC1", "x")
+			}
+			if tt.key {
+				r.Header.Set("Idempotency-Key", "k")
+			}
+			if d.ServeHTTP(w, r); recorder.Code != tt.status || read != tt.read {
+				t.Errorf("answered %d %s, read %d times", recorder.Code, recorder.Body, read)
+			}
+		})
+	}
+}
+
+// reading calls a function when it is read, and is empty.
+type reading func()
+
+func (f reading) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
 }

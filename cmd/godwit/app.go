@@ -131,6 +131,9 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 		return nil, err
 	}
 	for _, l := range s.RSP {
+		if err := expired(l.Set, time.Now()); err != nil {
+			return nil, err
+		}
 		roots, err := l.Set.Roots()
 		if err != nil {
 			return nil, err
@@ -183,8 +186,8 @@ func newApp(ctx context.Context, d *db.DB, s settings) (*app, error) {
 	}
 	rates := &web.Rates{PerSecond: s.Rate}
 	address := web.Address{URL: s.PublicURL, Proxies: s.Proxies}
-	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates})
-	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates})
+	neighbour := kore.New(kore.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates, Once: a.once})
+	customers := coreapi.New(coreapi.Options{DB: d, Accounts: a.accounts, Address: address, Rates: rates, Once: a.once})
 	door := supersim.New(a.sims, supersim.Options{
 		VerifyToken: a.accounts.VerifyToken, Rates: rates, Concurrent: s.Concurrent, Callbacks: a.calls, Accounts: a.accounts,
 		Authenticate: a.authenticate, Address: address, Orders: a.orders, Ledger: ledger, Once: a.once,
@@ -241,6 +244,8 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return a.runUsage(background) })
 	g.Go(func() error { return a.eim.Run(background) })
 	g.Go(func() error { return a.monitors.Run(background) })
+	g.Go(func() error { return watchCertificates(background, a.settings.Trust) })
+	g.Go(func() error { return a.db.WatchClock(background, nil) })
 
 	// Background work ends after the doors have closed, so that what the last
 	// requests left behind is not cut off in the middle.

@@ -23,13 +23,9 @@ type benchCommand struct {
 	Floor    benchFloorCommand    `cmd:"" hidden:""`
 }
 
-// packageSize is the size of the profile package that figures are given for:
-// that of a full LTE/5G profile, in octets.
-const packageSize = 12_000
-
 // benchFloorCommand is the process that `bench limit` starts.
 type benchFloorCommand struct {
-	PackageSize int `default:"12000"`
+	PackageSize int `required:""`
 }
 
 func (c benchFloorCommand) Run(ctx context.Context) error {
@@ -44,14 +40,15 @@ func (c benchFloorCommand) Run(ctx context.Context) error {
 }
 
 type benchLimitCommand struct {
-	Downloads int  `help:"Downloads at the floor, each of three rounds." default:"1000"`
-	Clients   int  `help:"Downloads at a time." default:"8"`
-	NewTLS    bool `help:"A new TLS connection for each call."`
-	JSON      bool `name:"json" help:"Print one JSON object."`
+	Downloads   int  `help:"Downloads at the floor, each of three rounds." default:"1000"`
+	Clients     int  `help:"Downloads at a time." default:"8"`
+	NewTLS      bool `help:"A new TLS connection for each call."`
+	PackageSize int  `help:"Octets of the profile package; the type lte-5g has some 4,500." default:"4500"`
+	JSON        bool `name:"json" help:"Print one JSON object."`
 }
 
 func (c benchLimitCommand) Run(ctx context.Context) error {
-	limits, err := measureLimits(ctx, c.Downloads, c.Clients, !c.NewTLS)
+	limits, err := measureLimits(ctx, c.PackageSize, c.Downloads, c.Clients, !c.NewTLS)
 	if err != nil {
 		return err
 	}
@@ -64,18 +61,18 @@ ECDSA P-256 verify         %8.1f µs
 one-time key and ECDH      %8.1f µs
 TLS handshake, both sides  %8.1f µs
 package of %d octets    %8.1f µs
-`, limits.FloorCPU, limits.Sign, limits.Verify, limits.Agreement, limits.TLSHandshake, packageSize, limits.Package)
+`, limits.FloorCPU, limits.Sign, limits.Verify, limits.Agreement, limits.TLSHandshake, c.PackageSize, limits.Package)
 	return nil
 }
 
 // measureLimits measures the primitives here and the floor in a process of its
 // own: the median of three rounds after one that does not count.
-func measureLimits(ctx context.Context, downloads, clients int, keep bool) (*bench.Limits, error) {
+func measureLimits(ctx context.Context, packageSize, downloads, clients int, keep bool) (*bench.Limits, error) {
 	limits, err := bench.Primitives(packageSize)
 	if err != nil {
 		return nil, err
 	}
-	floor, err := startFloor(ctx)
+	floor, err := startFloor(ctx, packageSize)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +90,9 @@ func measureLimits(ctx context.Context, downloads, clients int, keep bool) (*ben
 	return limits, nil
 }
 
-// startFloor starts the floor in a process of its own.
-func startFloor(ctx context.Context) (*bench.FloorProcess, error) {
+// startFloor starts the floor in a process of its own. Its profile packages have
+// so many octets.
+func startFloor(ctx context.Context, packageSize int) (*bench.FloorProcess, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ import (
 
 // benchDownloadCommand puts downloads on a server that runs on this machine.
 type benchDownloadCommand struct {
-	Data        string `help:"Data directory of the server." default:"godwit-data" type:"path" placeholder:"DIR"`
+	dataFlags
 	Clients     []int  `help:"Downloads at a time; several numbers, as 1,8,32, make a run each." default:"8"`
 	Downloads   int    `help:"Downloads of each run." default:"3000"`
 	Through     string `help:"Who orders the profiles: an operator over ES2+, or a customer over the Super SIM API." enum:"operator,api" default:"operator"`
@@ -47,6 +47,7 @@ type downloadFigures struct {
 	Downloads int                `json:"downloads"`
 	NewTLS    bool               `json:"new_tls"`
 	Through   string             `json:"through"`
+	Octets    int                `json:"package_octets"`
 	Steps     map[string]float64 `json:"step_p50_ms"`
 	firstErr  error
 }
@@ -60,12 +61,11 @@ func (c benchDownloadCommand) Validate() error {
 }
 
 func (c benchDownloadCommand) Run(ctx context.Context) error {
-	files := dataFlags{Data: c.Data}
-	at, err := files.addresses()
+	at, err := c.addresses()
 	if err != nil {
 		return err
 	}
-	set, err := trust.Load(files.pkiDir(), at.Set)
+	set, err := trust.Load(c.pkiDir(), at.Set)
 	if err != nil {
 		return err
 	}
@@ -73,12 +73,15 @@ func (c benchDownloadCommand) Run(ctx context.Context) error {
 	if !ok || member.Issuer == nil {
 		return fmt.Errorf("set %s has no CI of ours on P-256: chips for the load cannot be made", at.Set)
 	}
-	load := downloadLoad{benchDownloadCommand: c, files: files, at: at, member: member}
+	load := downloadLoad{benchDownloadCommand: c, at: at, member: member}
+	if load.octets, err = c.packageSize(ctx); err != nil {
+		return err
+	}
 	if load.maker, err = bench.NewMaker(member.Issuer, trust.EIDPrefix); err != nil {
 		return err
 	}
 	if c.Through == "api" {
-		if load.customer, err = newReserver(ctx, files); err != nil {
+		if load.customer, err = newReserver(ctx, c.dataFlags); err != nil {
 			return err
 		}
 	}
@@ -110,12 +113,32 @@ func (c benchDownloadCommand) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// packageSize is how many octets a profile package of the type has, about: the
+// floor is to bind and send as much as the server.
+func (c benchDownloadCommand) packageSize(ctx context.Context) (int, error) {
+	s, done, err := c.openStock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	types, err := s.Types(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range types {
+		if t.ID == c.ProfileType {
+			return len(t.Template), nil
+		}
+	}
+	return 0, fmt.Errorf("--profile-type: there is no profile type %s; `godwit stock types` lists them", c.ProfileType)
+}
+
 // A downloadLoad is what all runs of one command share.
 type downloadLoad struct {
 	benchDownloadCommand
-	files    dataFlags
 	at       addresses
 	member   *trust.Member
+	octets   int // of a profile package
 	maker    *bench.Maker
 	customer *reserver // orders in place of an operator
 }
@@ -125,7 +148,7 @@ const loadSlices = 5
 
 // run makes one run: the floor, the orders, the downloads.
 func (c *downloadLoad) run(ctx context.Context, clients int) (*downloadFigures, error) {
-	figures := &downloadFigures{Clients: clients, NewTLS: c.NewTLS, Through: c.Through, Steps: map[string]float64{}}
+	figures := &downloadFigures{Clients: clients, NewTLS: c.NewTLS, Through: c.Through, Octets: c.octets, Steps: map[string]float64{}}
 	watched := !c.JSON && isatty.IsTerminal(os.Stderr.Fd())
 	say := func(format string, args ...any) {
 		if watched {
@@ -151,7 +174,7 @@ func (c *downloadLoad) run(ctx context.Context, clients int) (*downloadFigures, 
 	target := bench.Target{URL: c.at.ES9URL, Address: c.at.SMDPAddress, OID: c.member.Identity.OID(), Roots: pool}
 	var floor *bench.FloorProcess
 	if !c.NoFloor {
-		if floor, err = startFloor(ctx); err != nil {
+		if floor, err = startFloor(ctx, c.octets); err != nil {
 			return nil, err
 		}
 		defer floor.Stop()
@@ -214,7 +237,7 @@ func (f *downloadFigures) print() {
 
 // order has profiles prepared over ES2+, one for each download.
 func (c *downloadLoad) order(ctx context.Context, downloads []bench.Download) error {
-	base := filepath.Join(c.files.Data, operatorFile)
+	base := filepath.Join(c.Data, operatorFile)
 	certificate, err := tls.LoadX509KeyPair(base+".pem", base+".key")
 	if err != nil {
 		return fmt.Errorf("the test operator's certificate: %w", err)

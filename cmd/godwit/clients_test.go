@@ -93,9 +93,9 @@ var needs = []struct{ word, program string }{
 	{"nginx ", "nginx"},
 	{"openssl ", "openssl"},
 	{"node ", filepath.Join(clientsDir(), "node", "node_modules", "twilio", "index.js")},
-	{"python reserve", filepath.Join(clientsDir(), "python", "bin", "python")},
-	{"python plain", filepath.Join(clientsDir(), "python", "bin", "python")},
-	{"python inventory", filepath.Join(clientsDir(), "python", "lib", "python3*", "site-packages", "devicecloud")},
+	{"python reserve", pythonPackage("twilio")},
+	{"python plain", pythonPackage("twilio")},
+	{"python inventory", pythonPackage("devicecloud")},
 	{" twilio ", filepath.Join(clientsDir(), "cli", "node_modules", ".bin", "twilio")},
 }
 

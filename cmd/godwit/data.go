@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"godwit/db"
+	"godwit/durable"
 	"godwit/jobs"
 )
 
@@ -64,15 +65,7 @@ func keepFile(name string, content []byte, mode fs.FileMode) error {
 	if is, err := os.ReadFile(name); err == nil && bytes.Equal(is, content) {
 		return nil
 	}
-	next, err := os.OpenFile(name+".next", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(content)
-	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
-		return err
-	}
-	return os.Rename(name+".next", name)
+	return durable.WriteFile(name, content, mode)
 }
 
 // exists reports whether the data directory has been made.

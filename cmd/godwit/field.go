@@ -37,6 +37,9 @@ type fieldFlags struct {
 
 // check finds times that cannot be meant.
 func (c fieldFlags) check() error {
+	if c.PollInterval < time.Second {
+		return fmt.Errorf("--poll-interval: a time of 1s or more, as 60s, not %s", c.PollInterval)
+	}
 	for name, t := range map[string]time.Duration{"action-time": c.ActionTime, "verify-time": c.VerifyTime, "operation-time": c.OperationTime} {
 		if t < time.Second {
 			return fmt.Errorf("--esim-%s: a time of 1s or more, as 20m, not %s", name, t)

@@ -101,6 +101,8 @@ type world struct {
 	ids     atomic.Int64
 
 	mu       sync.Mutex
+	receipts sync.WaitGroup // begins nothing when hushed
+	hushed   bool
 	profiles map[string]string // single reservations: SID by URL of their callback
 	orders   map[string]int64  // number of profiles by SID
 	fleets   map[string]bool   // SIDs
@@ -135,9 +137,8 @@ func newWorld(t *testing.T, database string) *world {
 		"--ip-command-listen", w.ipPort, "--radius-listen", w.radius, "--radius-client", "127.0.0.0/8="+radiusKnown)
 	w.auth, w.base = w.p.credentials, w.p.credentials.BaseURL
 	w.ear.believe(w.auth.AuthToken)
-	w.smsc.Early(func(m smsctest.Message) { // the SMSC vouches for every message, as often as it must
-		w.actors.Go(func() { w.again(func() bool { return w.smsc.Receipt(m, "DELIVRD") == 0 }) })
-	})
+	w.smsc.Early(w.vouch)
+	t.Cleanup(w.hush)
 
 	var accesses struct {
 		List []struct {
@@ -173,6 +174,23 @@ func newWorld(t *testing.T, database string) *world {
 		one.number = w.message(one)
 	}
 	return w
+}
+
+// vouch has the SMSC tell that a message has arrived, as often as it must.
+func (w *world) vouch(m smsctest.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.hushed {
+		w.receipts.Go(func() { w.again(func() bool { return w.smsc.Receipt(m, "DELIVRD") == 0 }) })
+	}
+}
+
+// hush has it begin no more, and waits until it has told what it began.
+func (w *world) hush() {
+	w.mu.Lock()
+	w.hushed = true
+	w.mu.Unlock()
+	w.receipts.Wait()
 }
 
 // netAddress is the address of the device of a data session, on this machine.

@@ -57,7 +57,7 @@ func (f labFlags) config(devices int) (c lab.Config, err error) {
 		return c, fmt.Errorf("--consumer: %w", err)
 	}
 	if f.Interval < 100*time.Millisecond {
-		return c, fmt.Errorf("--interval is 100ms or more")
+		return c, fmt.Errorf("--interval: a time of 100ms or more, as 30s, not %s", f.Interval)
 	}
 	return c, nil
 }

@@ -22,7 +22,8 @@ func TestChaos(t *testing.T) {
 		p := startServer(t, databaseFlag(database))
 		// What a quick machine does in eight seconds, a start of the server included.
 		long := max(8*time.Second, 6*time.Since(began)).String()
-		var out, problems bytes.Buffer
+		var out bytes.Buffer
+		var problems syncBuffer
 		command := program(t.Context(), "lab", "chaos", "--data", p.data, "--devices", "20", "--faults", "8%", "--consumer", "25%",
 			"--for", long, "--settle", "5m", "--interval", "500ms", "--rate", "6", "--seed", "11", "--json")
 		command.Stdout, command.Stderr = &out, &problems
@@ -31,6 +32,15 @@ func TestChaos(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- command.Wait() }()
+		// Its profiles are ordered once: a server that dies there is the end of it.
+		until(t, "the chaos begins", nil, func() bool {
+			select {
+			case err := <-ended:
+				t.Fatalf("it has ended: %v\n%s", err, &problems)
+			default:
+			}
+			return strings.Contains(problems.String(), "codes are registered")
+		})
 		for range 2 {
 			passes(2500 * time.Millisecond)
 			p.kill()
@@ -39,7 +49,7 @@ func TestChaos(t *testing.T) {
 		err := <-ended
 		var f lab.Figures
 		if e := json.Unmarshal(out.Bytes(), &f); e != nil {
-			t.Fatalf("%v %v\n%s%s", err, e, out.Bytes(), problems.Bytes())
+			t.Fatalf("%v %v\n%s%s", err, e, out.Bytes(), &problems)
 		}
 		for _, v := range f.Violations {
 			t.Errorf("not so: %s: %s: %s", v.Rule, v.Device, v.What)

@@ -55,8 +55,11 @@ type networksListCommand struct {
 
 // Validate refuses a country that is none.
 func (c networksListCommand) Validate() error {
-	if len(c.Country) != 0 && len(c.Country) != 2 {
-		return fmt.Errorf("--country: a country code of two letters, as DE, not %q", c.Country)
+	if c.Country == "" {
+		return nil
+	}
+	if _, err := sim.ParseCountry(c.Country); err != nil {
+		return fmt.Errorf("--country: %w", err)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type operatorAddCommand struct {
 	dataFlags
 	Name            string   `required:"" help:"Name for people."`
 	Requester       string   `required:"" help:"functionRequesterIdentifier of its calls."`
-	Certificate     string   `type:"existingfile" xor:"certificate" required:"" help:"Its client certificate, PEM or DER. Its key is remembered, so that a renewal with the same key is known." placeholder:"FILE"`
+	Certificate     string   `type:"existingfile" xor:"certificate" required:"" help:"Its client certificate, PEM or DER. Its key is remembered, so that a renewal with the same key is known. This or --certificate-name." placeholder:"FILE"`
 	CertificateName string   `xor:"certificate" required:"" help:"Common name or DNS name in certificates that an authority of the listener issues."`
 	Types           []string `default:"*" help:"Profile types that it may order; * is every one."`
 	Progress        string   `help:"Base URL of its ES2+ address, for progress calls." placeholder:"URL"`

@@ -68,7 +68,8 @@ func TestWrongUse(t *testing.T) {
 		"privacy expire":                       "give --messages, --evidence or --devices",
 		"privacy expire --messages=-1h":        "give --messages, --evidence or --devices",
 		"stock list --state gone":              "--state: one of [available ",
-		"networks list --country usa":          "--country: a country code of two letters",
+		"networks list --country usa":          "--country: must be a country code of two letters",
+		"networks list --country 1a":           "--country: must be a country code of two letters",
 		"networks list --country de --data=/x": "is no data directory",
 	} {
 		cmd := program(t.Context(), strings.Fields(args)...)

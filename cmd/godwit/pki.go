@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -354,10 +355,8 @@ func viewSet(set *trust.Set, now time.Time) (setView, error) {
 		for _, former := range m.Former {
 			add(former, m.Issuer != nil)
 		}
-		for _, c := range []*pki.Credential{m.Identity.Auth, m.Identity.PB, m.Identity.TLS, m.Identity.DSAuth, m.Identity.DSTLS} {
-			if c != nil {
-				add(c.Certificate, true)
-			}
+		for _, c := range m.Credentials() {
+			add(c.Certificate, true)
 		}
 		if m.EUM != nil {
 			add(m.EUM.Certificate, true)
@@ -372,11 +371,8 @@ const soon = 60 * 24 * time.Hour
 
 func viewCertificate(c *pki.Certificate, key bool, revoked *pki.RevocationList, now time.Time) certificateView {
 	v := certificateView{
-		Role: c.Role().String(), Subject: c.Subject.String(), OID: c.RegisteredID, Hosts: c.DNSNames,
+		Role: c.Role().String(), Subject: c.Subject.String(), OID: c.RegisteredID, Hosts: hostsOf(c),
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter, Key: key, State: "good",
-	}
-	for _, address := range c.IPAddresses {
-		v.Hosts = append(v.Hosts[:len(v.Hosts):len(v.Hosts)], address.String())
 	}
 	for _, n := range c.PermittedNames {
 		v.EIDs = n.SerialNumber
@@ -396,6 +392,15 @@ func viewCertificate(c *pki.Certificate, key bool, revoked *pki.RevocationList, 
 		}
 	}
 	return v
+}
+
+// hostsOf returns the names and addresses that a TLS certificate is for.
+func hostsOf(c *pki.Certificate) []string {
+	hosts := slices.Clone(c.DNSNames)
+	for _, address := range c.IPAddresses {
+		hosts = append(hosts, address.String())
+	}
+	return hosts
 }
 
 // printSets shows sets to people.

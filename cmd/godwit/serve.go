@@ -226,10 +226,11 @@ func (s *started) print(c serveCommand, took time.Duration) {
 
   Super SIM API   %s/v1   (account %s)
   Remote Manager  %s/ws/v1
+  reference       %s/docs
   SM-DP+, eIM     %s   (trust: %s)
   core network    %s
   credentials     godwit credentials --data %s
-`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.BaseURL, s.addresses.SMDPAddress, s.addresses.Set,
+`, version, took.Milliseconds(), s.addresses.BaseURL, s.account, s.addresses.BaseURL, s.addresses.BaseURL, s.addresses.SMDPAddress, s.addresses.Set,
 		carrier.Redacted(c.Core), c.Data)
 	if s.fresh {
 		fmt.Fprintf(stdout, "  new             %s, with %d test profiles in stock\n", c.Data, testStock)
@@ -265,7 +266,7 @@ func callbackOptions(allow []string) (o callback.Options, err error) {
 		}
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			return o, fmt.Errorf("--callback-allow: %w", err)
+			return o, fmt.Errorf("--callback-allow: a network such as 10.1.0.0/16, HOST or HOST:PORT, not %q", text)
 		}
 		o.Allow = append(o.Allow, prefix)
 	}

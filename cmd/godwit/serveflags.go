@@ -60,7 +60,7 @@ func (c serveCommand) Validate() error {
 	if _, err := c.policy(); err != nil {
 		return err
 	}
-	if err := c.fieldFlags.check(); err != nil {
+	if err := errors.Join(c.fieldFlags.check(), c.sandboxFlags.check()); err != nil {
 		return err
 	}
 	if c.RetryFailed < 0 || c.AccountRate < 0 || c.Concurrent < 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,6 +20,17 @@ type sandboxFlags struct {
 	LabOptions labFlags `embed:"" prefix:"lab-"`
 }
 
+// check finds what cannot be meant.
+func (c sandboxFlags) check() error {
+	if c.Lab < 0 {
+		return errors.New("--lab: a number from 0")
+	}
+	if _, err := c.LabOptions.config(c.Lab); err != nil {
+		return errors.New(strings.Replace(err.Error(), "--", "--lab-", 1))
+	}
+	return nil
+}
+
 // sandbox makes the lab of a server, nil without one. The devices reach the
 // server over its ports like any others: whatever kills it is a power cut for
 // them, from which they go on.
@@ -28,7 +40,7 @@ func (c serveCommand) sandbox(ctx context.Context, s *started) (*lab.Lab, error)
 	}
 	config, err := c.LabOptions.config(c.Lab)
 	if err != nil {
-		return nil, fmt.Errorf("--lab-…: %w", err)
+		return nil, err
 	}
 	set, err := trust.Load(c.pkiDir(), s.addresses.Set)
 	if err != nil {

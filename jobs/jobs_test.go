@@ -318,7 +318,9 @@ func TestStoppedWhileStarting(t *testing.T) {
 		for wait := time.Duration(0); wait < 20*time.Millisecond; wait += 500 * time.Microsecond {
 			q := newQueue(t, d)
 			jobs.Register(q, func(context.Context, jobs.Job[greet]) error { return nil })
-			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			// As a signal does it, and not by a deadline, which connections know of too.
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(wait, cancel)
 			if err := q.Run(ctx); err != nil {
 				t.Errorf("stopped after %s: %v", wait, err)
 			}

@@ -233,6 +233,9 @@ func (s *SMSC) begin(d *pdu.DeliverSM) func() data.CommandStatusType {
 	}
 }
 
+// Bound reports whether somebody is bound now.
+func (s *SMSC) Bound() bool { return s.bound() != nil }
+
 func (s *SMSC) bound() *peer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

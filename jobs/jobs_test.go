@@ -432,7 +432,7 @@ func midnight(t *testing.T, url string) {
 	q := newQueue(t, d)
 	jobs.Register(q, func(context.Context, jobs.Job[greet]) error { return nil })
 	stop := run(t, q)
-	time.Sleep(2 * time.Minute)
+	time.Sleep(2*time.Minute + time.Second) // between two elections of a leader, which happen every five
 	stop()
 	if err := d.Close(); err != nil {
 		t.Error(err)

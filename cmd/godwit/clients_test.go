@@ -141,7 +141,8 @@ func runRecipe(t *testing.T, preparation, r recipe) {
 	put("hosts", "127.0.0.1 localhost\n", 0o644)
 	put("recipe.sh", "set -euo pipefail\nip link set lo up\nmount --bind hosts /etc/hosts\n"+script, 0o644)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	// Some compile all that a vendor's library has, for the first time on this machine.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "unshare", "-mnpf", "--kill-child", "--mount-proc", "bash", "recipe.sh")
 	command.Dir = dir

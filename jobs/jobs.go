@@ -20,6 +20,7 @@ import (
 	"godwit/db"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivershared/startstop"
 	"github.com/riverqueue/river/rivertype"
 )
 
@@ -334,7 +335,8 @@ func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	stopping := false
 	r.Attrs(func(a slog.Attr) bool {
-		stopping = strings.Contains(a.Value.String(), context.Canceled.Error())
+		text := a.Value.String()
+		stopping = strings.Contains(text, context.Canceled.Error()) || strings.Contains(text, startstop.ErrStop.Error())
 		return !stopping
 	})
 	if stopping {

@@ -3,10 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	cryptorand "crypto/rand"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -328,14 +324,7 @@ func TestAgentEnrols(t *testing.T) {
 		// user can.
 		spoke := y.newPost(8, true)
 		spoke.asUser().must()
-		private, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, err := x509.MarshalPKIXPublicKey(private.Public())
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := newAgentKey(t)
 		asConsumer := with(map[string]any{"device_id": string(other.id), "eids": []map[string]any{{"eid": string(spoke.eid), "kind": "consumer", "agent_key": key}}})
 		if status, answer := y.ask(t, "enrol", basic(string(other.id), "open sesame"), asConsumer); status != 403 || answer.Field != "eids[0].kind" || !strings.Contains(answer.Message, "signs for itself") {
 			t.Errorf("another's chip by an install code: %d %+v", status, answer)

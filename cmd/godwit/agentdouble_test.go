@@ -86,14 +86,7 @@ func TestAgentTakesNoChip(t *testing.T) {
 			t.Fatal(err, puts)
 		}
 		theirs.must()
-		private, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, err := x509.MarshalPKIXPublicKey(private.Public())
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := newAgentKey(t)
 		named := func(chip map[string]any) map[string]any {
 			chip["eid"] = theirs.eid
 			return map[string]any{"eids": []map[string]any{{"eid": mine.eid, "kind": "iot"}, chip}}
@@ -136,4 +129,18 @@ func TestAgentTakesNoChip(t *testing.T) {
 			t.Errorf("by a user it is %+v, %v", is, err)
 		}
 	})
+}
+
+// newAgentKey is the public key of an agent, as it tells it.
+func newAgentKey(t *testing.T) []byte {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 
 	"godwit/db"
 	"godwit/event"
@@ -103,12 +104,9 @@ func (d *Door) tellDouble(r *http.Request, who voucher, e *doubleError) error {
 }
 
 func list(eids []ident.EID) string {
-	text := ""
-	for i, eid := range eids {
-		if i > 0 {
-			text += ", "
-		}
-		text += string(eid)
+	var texts []string
+	for _, eid := range eids {
+		texts = append(texts, string(eid))
 	}
-	return text
+	return strings.Join(texts, ", ")
 }

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"godwit/db"
 	"godwit/fault"
@@ -68,7 +67,7 @@ func (q *reported) facts() (Facts, error) {
 		{"network", q.Network},
 		{"apn", q.APN},
 	} {
-		if len(t.text) > maxText || !utf8.ValidString(t.text) || strings.ContainsRune(t.text, 0) {
+		if len(t.text) > maxText || !db.IsText(t.text) {
 			return Facts{}, fault.Field(t.name, "is text of at most %d octets of UTF-8 without NUL", maxText)
 		}
 	}

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"godwit/db"
 	"godwit/fault"
 	"godwit/ident"
 )
@@ -143,7 +145,7 @@ func (t *table) open() error {
 		t.place, t.width, t.kept = map[string]int{"eid": 0}, 1, record
 		return nil
 	}
-	if header = strings.Join(record, ""); !utf8.ValidString(header) || strings.ContainsRune(header, 0) {
+	if !areText(record) {
 		return fault.Field("File", "has a header that is not text in UTF-8")
 	}
 	t.place, t.width = map[string]int{}, len(record)
@@ -191,14 +193,16 @@ func (t *table) cell(record []string, column string) string {
 	return strings.TrimSpace(record[i])
 }
 
+func areText(record []string) bool {
+	return !slices.ContainsFunc(record, func(cell string) bool { return !db.IsText(cell) })
+}
+
 func (t *table) parse(number int, record []string) (Line, error) {
 	refuse := func(column, format string, args ...any) (Line, error) {
 		return Line{}, &Problem{number, column, fmt.Sprintf(format, args...)}
 	}
-	for i := range record {
-		if !utf8.ValidString(record[i]) || strings.ContainsRune(record[i], 0) {
-			return refuse("", "is not text in UTF-8")
-		}
+	if !areText(record) {
+		return refuse("", "is not text in UTF-8")
 	}
 	if len(record) > t.width && strings.TrimSpace(strings.Join(record[t.width:], "")) != "" {
 		return refuse("", "has %d columns, the header %d", len(record), t.width)

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"godwit/db"
 	"godwit/event"
@@ -211,7 +210,7 @@ const maxNotes = 4000
 const maxText = 255
 
 func checkText(field, text string, longest int) error {
-	if len(text) > longest || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+	if len(text) > longest || !db.IsText(text) {
 		return fault.Field(field, "must be text in UTF-8 of at most %d bytes", longest)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"godwit/ident"
 	"godwit/iot"
 	"godwit/rsp"
-	"godwit/tlv"
 )
 
 // Bounds of an IoT chip, in octets and entries.
@@ -46,13 +45,7 @@ func (c *Card) takePackage(data []byte) ([]byte, error) {
 	if q == nil {
 		return nil, refusal(swWrongData)
 	}
-	unreadable := rsp.ResultOK
-	switch {
-	case errors.Is(err, tlv.ErrTooLong):
-		unreadable = iot.PackageTooLong
-	case err != nil:
-		unreadable = iot.PackageUndefined
-	}
+	unreadable := iot.UnreadableCode(err)
 	cred := c.cfg.eimCredential(config.CI)
 	if cred == nil {
 		return nil, errors.New("the chip has lost the credential for an eIM")

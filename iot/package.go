@@ -2,6 +2,7 @@ package iot
 
 import (
 	"crypto"
+	"errors"
 	"fmt"
 
 	"godwit/ident"
@@ -123,6 +124,18 @@ func VerifyPackageRequest(der []byte, key *pki.PublicKey, token *int64) (*Packag
 		return nil, fmt.Errorf("eimSignature: %w", rsp.ErrSignature)
 	}
 	return readPackageRequest(signed)
+}
+
+// UnreadableCode is the error code with which an eUICC refuses a package whose
+// lists it cannot read, by the error of [VerifyPackageRequest]; 0 without one.
+func UnreadableCode(err error) int64 {
+	switch {
+	case errors.Is(err, tlv.ErrTooLong):
+		return PackageTooLong
+	case err != nil:
+		return PackageUndefined
+	}
+	return rsp.ResultOK
 }
 
 // ReadPackageRequest reads a package without a verdict on its signature. It is

@@ -12,7 +12,6 @@ import (
 	"godwit/lpa"
 	"godwit/pki"
 	"godwit/rsp"
-	"godwit/tlv"
 )
 
 // FirstResult is the number of the first result of an emulated chip. The numbers
@@ -181,14 +180,7 @@ func (c *consumer) LoadPackage(der []byte) ([]byte, error) {
 	if q == nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	var unreadable int64
-	switch {
-	case errors.Is(err, tlv.ErrTooLong):
-		unreadable = iot.PackageTooLong
-	case err != nil:
-		unreadable = iot.PackageUndefined
-	}
-	if code := cmp.Or(c.judge(q, from), unreadable); code != 0 {
+	if code := cmp.Or(c.judge(q, from), iot.UnreadableCode(err)); code != 0 {
 		return (&iot.PackageResult{EimID: eim, Counter: q.Counter, TransactionID: id, ErrorCode: &code}).Sign(c.key, from.Token)
 	}
 	from.Counter = q.Counter
